@@ -1,0 +1,105 @@
+# Everything here works on a machine that has git, make and Python 3.11 or newer, with nothing installed beforehand.
+# GNU make 3.81 (macOS) must understand it: no .ONESHELL, no `!=`, no grouped targets.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+# Half-made files would count as made.
+.DELETE_ON_ERROR:
+# Pins are what is installed, whatever a machine's own settings of pip and uv would add.
+unexport PIP_REQUIRE_VIRTUALENV PIP_USER PIP_TARGET UV_CONSTRAINT UV_OVERRIDE PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+PY := .venv/bin/python
+OLD_SDK := .venv-anthropic-0
+UV_INSTALL = uv pip install --quiet --require-hashes --no-build --compile-bytecode
+CODE := $(wildcard app local tests bench infra compare)
+QUICK := not pgbouncer and not compat and not slow
+
+.PHONY: help
+help:  ## Say what there is
+	@echo "make <target>, where <target> is one of:"
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+
+# --- Running ---
+
+.PHONY: run
+run: .venv/.local  ## Start Headwater here, with its own Postgres and a simulated upstream (Ctrl-C ends it)
+	@exec $(PY) -m local
+
+# --- Checking ---
+
+.PHONY: test
+test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the database again on 16
+	$(PY) -m pytest -m "$(QUICK)"
+	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest -m "$(QUICK)" tests/integration
+
+.PHONY: test-all
+test-all: test $(OLD_SDK)/.installed  ## Run the tests, and those that need PgBouncer, the old SDK or much time
+	@command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || { \
+	  echo "PgBouncer is missing: install it (Debian: apt-get install pgbouncer, macOS: brew install pgbouncer)." >&2; exit 1; }
+	PATH="$$PATH:/usr/sbin" $(PY) -m pytest -m "pgbouncer or compat or slow"
+
+.PHONY: lint
+lint: .venv/.dev  ## Check style, format and the direction of imports
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	.venv/bin/lint-imports
+
+.PHONY: type
+type: .venv/.dev  ## Check types, strictly, over all code
+	$(PY) -m mypy $(CODE)
+
+.PHONY: fmt
+fmt: .venv/.dev  ## Put code into its format and mend what can be mended
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+.PHONY: hooks
+hooks: .venv/.dev  ## Let git run the checks before each commit
+	$(PY) -m pre_commit install
+
+# --- Pins ---
+
+COMPILE = $(PY) -m uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --upgrade
+
+.PHONY: lock
+lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
+	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --group local -c requirements/dev.txt -o requirements/local.txt
+	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/app.txt
+	$(COMPILE) --group tools -o requirements/tools.txt
+	$(COMPILE) --group compat-anthropic-0 -o requirements/compat-anthropic-0.txt
+
+# --- The environment ---
+# A stamp is touched when its pins are installed, so the second time costs nothing. Others may read what is installed:
+# started by root, Postgres runs as another user.
+
+.venv/.dev: requirements/dev.txt .venv/.tools
+	@echo "Installing what the checks need ..."
+	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/dev.txt || { $(OFFLINE); }
+	@touch $@
+
+.venv/.local: requirements/local.txt .venv/.tools
+	@echo "Installing what Headwater needs ..."
+	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/local.txt || { $(OFFLINE); }
+	@touch $@
+
+.venv/.tools: requirements/tools.txt .venv/bin/python
+	@umask 022; $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+	  -r requirements/tools.txt || { $(OFFLINE); }
+	@touch $@
+
+$(OLD_SDK)/.installed: requirements/compat-anthropic-0.txt $(OLD_SDK)/bin/python .venv/.tools
+	@umask 022; $(PY) -m $(UV_INSTALL) --python $(OLD_SDK)/bin/python -r requirements/compat-anthropic-0.txt || { $(OFFLINE); }
+	@touch $@
+
+# Also made anew when the Python it points to is gone.
+%/bin/python:
+	@umask 022; ./scripts/make-venv $*
+
+OFFLINE = echo "The pinned packages could not be installed: is the package index reachable from here?" >&2; exit 1
+
+.PHONY: clean
+clean:  ## Remove the environments and caches, and keep the data of `make run`
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
