@@ -1,0 +1,34 @@
+"""The connection pool. A connection is held for one statement or one transaction, never across a stream."""
+
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from app.config import Settings
+
+Pool = AsyncConnectionPool[AsyncConnection[Any]]
+
+
+def create_pool(settings: Settings) -> Pool:
+    """A closed pool; open it without waiting, so that the service starts while the database is away.
+
+    Nothing here pins a proxied connection: no prepared statements, no `SET`, no start-up `options`. The TCP settings
+    (libpq, "Parameter Key Words") end a connection whose server vanished without a word.
+    """
+    return AsyncConnectionPool(
+        settings.database_url.get_secret_value(),
+        min_size=settings.pool_min,
+        max_size=settings.pool_max,
+        timeout=settings.pool_timeout,
+        open=False,
+        name="headwater",
+        kwargs={
+            "autocommit": True,
+            "prepare_threshold": None,
+            "connect_timeout": 5,
+            "keepalives_idle": 30,
+            "tcp_user_timeout": 10_000,
+            "application_name": settings.service_name,
+        },
+    )

@@ -1,0 +1,52 @@
+"""A completion: what is asked, who asks, and the states it goes through."""
+
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+
+class Status(StrEnum):
+    """`streaming` is left exactly once, for one of the others."""
+
+    STREAMING = "streaming"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+
+class OnDisconnect(StrEnum):
+    """What becomes of a generation that nobody reads any more."""
+
+    CONTINUE = "continue"
+    CANCEL = "cancel"
+
+
+class NewMessage(msgspec.Struct, frozen=True):
+    """A message of a conversation. `content` is its JSON as it came: a string, or an array of content blocks."""
+
+    role: str
+    content: msgspec.Raw
+
+
+class CompletionRequest(msgspec.Struct, frozen=True):
+    """One request for an answer, the same whatever dialect it came in.
+
+    `body` is a Messages request without `messages` and `stream`; `messages` are the new ones; `version` and `betas` are
+    the values of Anthropic's headers.
+    """
+
+    body: dict[str, Any]
+    messages: list[NewMessage]
+    conversation_id: UUID | None = None
+    store: bool = True
+    on_disconnect: OnDisconnect = OnDisconnect.CONTINUE
+    metadata: dict[str, Any] = {}
+    version: str | None = None
+    betas: str | None = None
+
+    @property
+    def model(self) -> str:
+        return str(self.body["model"])

@@ -1,0 +1,164 @@
+"""The fold from events to a message: content blocks, usage and the reason it stopped.
+
+Text and signatures are put together as JSON string bytes and never decoded, so that what is stored and replayed
+later equals what was streamed, byte for byte; a signed thinking block that changed in one byte is refused upstream.
+"""
+
+from typing import Final, assert_never
+
+import msgspec
+from msgspec import Raw
+
+from app.domain.events import (
+    Body,
+    CitationsDelta,
+    ContentBlockDelta,
+    ContentBlockStart,
+    ContentBlockStop,
+    Delta,
+    Error,
+    InputJsonDelta,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    Ping,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+    UnknownEvent,
+)
+
+# A stream cut before its last usage count is booked at this many bytes of output a token, as an estimate.
+BYTES_PER_TOKEN: Final = 4
+
+
+class Block:
+    """One content block while it grows."""
+
+    def __init__(self, start: dict[str, Raw]) -> None:
+        self._fields = start
+        self.type = msgspec.json.decode(start["type"], type=str)
+        self._strings: dict[str, bytearray] = {}
+        self._input = ""
+        self._citations: list[Raw] = []
+        self.complete = False
+
+    def apply(self, delta: Delta) -> int:
+        """Add a delta; answers how many bytes of output it brought."""
+        match delta:
+            case TextDelta():
+                return self._append("text", delta.text)
+            case ThinkingDelta():
+                return self._append("thinking", delta.thinking)
+            case SignatureDelta():
+                self._fields["signature"] = Raw(bytes(delta.signature))
+                return 0
+            case InputJsonDelta():
+                self._input += delta.partial_json
+                return len(delta.partial_json)
+            case CitationsDelta():
+                self._citations.append(Raw(bytes(delta.citation)))
+                return 0
+        assert_never(delta)
+
+    def _append(self, field: str, string: Raw) -> int:
+        inner = bytes(string)[1:-1]
+        if field not in self._strings:
+            self._strings[field] = bytearray(bytes(self._fields.get(field, Raw(b'""')))[1:-1])
+        self._strings[field] += inner
+        return len(inner)
+
+    def fields(self) -> dict[str, Raw]:
+        """The block as it stands, each field as raw JSON, in the order of its start event."""
+        fields = self._fields | {name: Raw(b'"%b"' % bytes(inner)) for name, inner in self._strings.items()}
+        if self._input:
+            fields["input"] = _json_or_empty_object(self._input)
+        if self._citations:
+            fields["citations"] = Raw(msgspec.json.encode(self._citations))
+        return fields
+
+
+def _json_or_empty_object(text: str) -> Raw:
+    """Tool input cut short by `max_tokens` is no JSON; the block must still be a valid one."""
+    try:
+        msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return Raw(b"{}")
+    return Raw(text.encode())
+
+
+class MessageFold:
+    """Takes events one by one and holds what they add up to."""
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.model = ""
+        self.stop_reason: str | None = None
+        self.stop_sequence: str | None = None
+        self.stop_details: Raw | None = None
+        self._blocks: dict[int, Block] = {}
+        self._usage: dict[str, Raw] = {}
+        self._final_usage = False
+        self._output_bytes = 0
+
+    def apply(self, body: Body) -> None:
+        match body:
+            case ContentBlockDelta():
+                if block := self._blocks.get(body.index):
+                    self._output_bytes += block.apply(body.delta)
+            case ContentBlockStart():
+                self._blocks[body.index] = Block(msgspec.json.decode(body.content_block, type=dict[str, Raw]))
+            case ContentBlockStop():
+                if block := self._blocks.get(body.index):
+                    block.complete = True
+            case MessageStart():
+                self.id, self.model = body.message.id, body.message.model
+                self._usage = dict(body.message.usage)
+            case MessageDelta():
+                self.stop_reason, self.stop_sequence = body.delta.stop_reason, body.delta.stop_sequence
+                self.stop_details = body.delta.stop_details
+                self._usage |= body.usage
+                self._final_usage = True
+            case MessageStop() | Ping() | Error() | UnknownEvent():
+                pass
+            case _:
+                assert_never(body)
+
+    def content(self) -> bytes:
+        """All blocks as a JSON array, the unfinished ones as far as they came."""
+        return msgspec.json.encode([block.fields() for block in self._blocks.values()])
+
+    def kept_content(self) -> bytes | None:
+        """What a conversation keeps of an unfinished answer: complete text blocks only, None where there is none.
+
+        The next turn would fail upstream with an unsigned thinking block, a dangling `tool_use` or an empty text.
+        """
+        kept = [
+            block.fields()
+            for block in self._blocks.values()
+            if block.complete and block.type == "text" and bytes(block.fields()["text"]) != b'""'
+        ]
+        return msgspec.json.encode(kept) if kept else None
+
+    def usage(self) -> bytes:
+        """Token counts as a JSON object; `estimated` is true where the upstream's last count never came."""
+        if self._final_usage:
+            return msgspec.json.encode(self._usage)
+        counted = msgspec.json.decode(self._usage.get("output_tokens", Raw(b"0")))
+        output = max(counted if isinstance(counted, int) else 0, -(-self._output_bytes // BYTES_PER_TOKEN))
+        return msgspec.json.encode({**self._usage, "output_tokens": output, "estimated": True})
+
+    def answer(self) -> bytes:
+        """The message as the Messages API answers without streaming, as JSON."""
+        message = {
+            "id": self.id,
+            "type": "message",
+            "role": "assistant",
+            "model": self.model,
+            "content": Raw(self.content()),
+            "stop_reason": self.stop_reason,
+            "stop_sequence": self.stop_sequence,
+            **({"stop_details": self.stop_details} if self.stop_details is not None else {}),
+            "usage": self._usage,
+        }
+        return msgspec.json.encode(message)

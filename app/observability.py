@@ -1,0 +1,23 @@
+"""Logging for both homes, by AWS Lambda Powertools: one JSON line per record on standard output."""
+
+import logging
+from typing import Final
+
+from aws_lambda_powertools import Logger
+
+from app.config import Settings
+
+_SERVICE: Final = "headwater"
+# They tell of every request they make, or of their own start.
+_TALKATIVE: Final = ("httpx2", "uvicorn.error", "botocore", "alembic.runtime.migration")
+
+logger = Logger(service=_SERVICE, use_rfc3339=True, utc=True)
+
+
+def configure(settings: Settings) -> None:
+    """Send every module's log records through the one formatter; call once, when the app is created."""
+    logger.setLevel(settings.log_level)
+    logging.getLogger(_SERVICE).propagate = False  # it has the handler that the root gets here
+    logging.basicConfig(handlers=[logger.registered_handler], level=settings.log_level, force=True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
