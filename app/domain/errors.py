@@ -11,6 +11,7 @@
     ├── Gone                    410   it existed; its retention has passed
     ├── Unavailable             503   this instance is full, draining or without its database: try again
     └── UpstreamError           any   the upstream refused or failed
+        └── UpstreamTimeout     504
 
 `status` is the HTTP status, `code` names the cause for programs, `type` is the kind of error in Anthropic's terms
 (the canonical events speak that language), `message` is for people and holds nothing internal.
@@ -111,7 +112,7 @@ class Unavailable(AppError):
 
 
 class UpstreamError(AppError):
-    """The upstream refused or failed. `upstream_status` is what it answered, None where it did not answer."""
+    """The upstream refused or failed. `retryable` says whether another try could end otherwise."""
 
     status = 502
     code = "upstream_error"
@@ -134,3 +135,10 @@ class UpstreamError(AppError):
     @property
     def http_status(self) -> int:
         return self._http_status
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream was silent for too long."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, http_status=504, type="timeout_error", code="upstream_timeout", retryable=True)

@@ -1,0 +1,139 @@
+"""Claude through the official SDK: Anthropic's API (or anything that speaks it), Amazon Bedrock, Claude on AWS.
+
+The SDK does transport, authentication and error classes. It does not build its typed events: the body is read as
+bytes, which costs an eighth of that (docs/architecture.md).
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import anthropic
+import httpx2
+from anthropic import AsyncAnthropic, AsyncAnthropicAWS, AsyncAnthropicBedrock, DefaultAioHttpClient
+from anthropic._response import AsyncAPIResponse
+
+from app.config import Settings
+from app.domain.errors import UpstreamError
+from app.providers.anthropic.decoders import Decoder, EventStreamDecoder, SseDecoder
+from app.providers.anthropic.errors import connection_error, status_error
+from app.providers.base import ProviderRequest, ProviderStream
+
+Client = AsyncAnthropic | AsyncAnthropicBedrock | AsyncAnthropicAWS
+
+_BEDROCK_VERSION: Final = "bedrock-2023-05-31"
+
+
+def create_client(settings: Settings) -> Client:
+    """The SDK's client for the configured upstream; AWS credentials come from the environment, as its SDKs read it.
+
+    Its own retries are off: ours know when the first event was and what was told to the caller.
+    """
+    http_client = DefaultAioHttpClient(
+        limits=httpx2.Limits(max_connections=settings.max_streams + 50, max_keepalive_connections=100),
+        timeout=httpx2.Timeout(
+            connect=settings.connect_timeout,
+            read=None,  # silence is noticed by the generation, which knows what it is waiting for
+            write=settings.idle_timeout,
+            pool=settings.connect_timeout,
+        ),
+    )
+    options: dict[str, Any] = {
+        "max_retries": 0,
+        "http_client": http_client,
+        "base_url": settings.upstream_base_url,
+        "timeout": http_client.timeout,
+    }
+    match settings.upstream:
+        case "bedrock":
+            return AsyncAnthropicBedrock(**options)
+        case "aws":
+            return AsyncAnthropicAWS(**options)
+        case "anthropic":
+            key = settings.upstream_api_key
+            return AsyncAnthropic(api_key=key.get_secret_value() if key else None, **options)
+
+
+class AnthropicProvider:
+    """Messages requests in, canonical events out."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = create_client(settings)
+        self._bedrock = settings.upstream == "bedrock"
+
+    async def open(self, request: ProviderRequest) -> ProviderStream:
+        body = dict(request.body)
+        try:
+            response = await self._client.messages.with_streaming_response.create(
+                model=body.pop("model"),
+                max_tokens=body.pop("max_tokens"),
+                messages=body.pop("messages"),
+                stream=True,
+                extra_body=body | self._version_field(request),
+                extra_headers=_headers(request),
+            ).__aenter__()
+        except anthropic.APIStatusError as exc:
+            raise status_error(exc) from exc
+        except (anthropic.APIConnectionError, httpx2.HTTPError, OSError) as exc:
+            raise connection_error(exc) from exc
+        return await _event_stream(response)
+
+    def _version_field(self, request: ProviderRequest) -> dict[str, str]:
+        """Bedrock reads the version from the body, where the older one has another name."""
+        return {"anthropic_version": _BEDROCK_VERSION} if self._bedrock and request.version == "2023-06-01" else {}
+
+    async def count_tokens(self, request: ProviderRequest) -> bytes:
+        body = dict(request.body)
+        try:
+            response = await self._client.messages.with_raw_response.count_tokens(
+                model=body.pop("model"),
+                messages=body.pop("messages"),
+                extra_body=body,
+                extra_headers=_headers(request),
+            )
+        except anthropic.APIStatusError as exc:
+            raise status_error(exc) from exc
+        except (anthropic.APIConnectionError, httpx2.HTTPError, OSError) as exc:
+            raise connection_error(exc) from exc
+        return await response.read()
+
+    async def aclose(self) -> None:
+        await self._client.close()
+
+
+def _headers(request: ProviderRequest) -> dict[str, str]:
+    headers = {"anthropic-version": request.version}
+    if request.betas:
+        headers["anthropic-beta"] = request.betas
+    return headers
+
+
+async def _event_stream(response: AsyncAPIResponse[Any]) -> ProviderStream:
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "text/event-stream":
+        return AnthropicStream(response, SseDecoder())
+    if kind == "application/vnd.amazon.eventstream":
+        return AnthropicStream(response, EventStreamDecoder())
+    await response.close()
+    raise UpstreamError("The upstream did not answer with a stream of events.", code="upstream_malformed")
+
+
+class AnthropicStream:
+    """The body of one streamed answer."""
+
+    def __init__(self, response: AsyncAPIResponse[Any], decoder: Decoder) -> None:
+        self._response = response
+        # Straight from the HTTP response: each layer of async generators costs microseconds a read.
+        self._chunks: AsyncIterator[bytes] = response.http_response.aiter_bytes()
+        self._decoder = decoder
+
+    async def read(self) -> list[bytes]:
+        try:
+            async for chunk in self._chunks:
+                if events := self._decoder.feed(chunk):
+                    return events
+        except (httpx2.HTTPError, OSError) as exc:
+            raise connection_error(exc) from exc
+        return []
+
+    async def aclose(self) -> None:
+        await self._response.close()

@@ -1,0 +1,59 @@
+"""The SDK's errors as ours: what the caller may know, and whether another try could help."""
+
+from typing import Final
+
+import anthropic
+import httpx2
+
+from app.domain.errors import UpstreamError, UpstreamTimeout
+
+# What the caller did wrong comes back in the upstream's words; all else in ours, which name no account of ours.
+_CALLERS_FAULT: Final = {400, 404, 413, 422}
+_MESSAGES: Final = {
+    429: "The upstream's rate limit is reached.",
+    529: "The upstream is overloaded.",
+    504: "The upstream did not answer in time.",
+}
+_RETRYABLE: Final = {408, 409, 429, 500, 502, 503, 504, 529}
+
+
+def status_error(exc: anthropic.APIStatusError) -> UpstreamError:
+    """An HTTP status of the upstream. Its 401 and 403 are about our credentials, so the caller gets a 502."""
+    status = exc.status_code
+    if status in _CALLERS_FAULT:
+        message = exc.api_message or "The upstream refused the request."
+        return UpstreamError(
+            message, http_status=status, type=exc.type or "invalid_request_error", code="upstream_refused"
+        )
+    if status in (429, 529):
+        return UpstreamError(
+            _MESSAGES[status],
+            http_status=status,
+            type="rate_limit_error" if status == 429 else "overloaded_error",
+            code="upstream_rate_limited" if status == 429 else "upstream_overloaded",
+            retry_after=_retry_after(exc.response),
+            retryable=True,
+        )
+    if status in (401, 403):
+        return UpstreamError("The upstream refused this service's credentials.", code="upstream_credentials")
+    return UpstreamError(
+        _MESSAGES.get(status, "The upstream failed."),
+        http_status=504 if status == 504 else 502,
+        type="timeout_error" if status == 504 else "api_error",
+        retryable=status in _RETRYABLE,
+    )
+
+
+def connection_error(exc: Exception) -> UpstreamError:
+    """The connection could not be made, broke, or stayed silent."""
+    if isinstance(exc, (anthropic.APITimeoutError, httpx2.TimeoutException, TimeoutError)):
+        return UpstreamTimeout("The upstream did not answer in time.")
+    return UpstreamError("The connection to the upstream broke.", code="upstream_connection", retryable=True)
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    """Seconds, if the header is a number of them."""
+    try:
+        return max(0.0, float(response.headers.get("retry-after", "")))
+    except ValueError:
+        return None

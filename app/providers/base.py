@@ -1,0 +1,46 @@
+"""What a provider is: somebody who streams canonical events."""
+
+from typing import Any, Protocol
+
+import msgspec
+
+
+class ProviderRequest(msgspec.Struct, frozen=True):
+    """`body` is a whole Messages request without `stream`; `version` and `betas` are Anthropic's headers."""
+
+    body: dict[str, Any]
+    version: str
+    betas: str | None = None
+
+
+class ProviderStream(Protocol):
+    """One answer on its way. Close it, whatever happened."""
+
+    async def read(self) -> list[bytes]:
+        """The JSON of the events that one network read completed, at least one; none at the end of the body.
+
+        Raises:
+            UpstreamError: the connection broke, stayed silent for too long or brought something else than events.
+        """
+
+    async def aclose(self) -> None:
+        """Hang up, if the stream has not ended."""
+
+
+class Provider(Protocol):
+    async def open(self, request: ProviderRequest) -> ProviderStream:
+        """Send the request once and return when the upstream has accepted it.
+
+        Raises:
+            UpstreamError: it refused, or could not be reached.
+        """
+
+    async def count_tokens(self, request: ProviderRequest) -> bytes:
+        """The JSON answer to a token count.
+
+        Raises:
+            UpstreamError: as `open`.
+        """
+
+    async def aclose(self) -> None:
+        """Close the connection pool."""

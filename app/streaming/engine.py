@@ -1,0 +1,73 @@
+"""The parts of streaming in one process, wired together and run."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+from uuid import UUID
+
+from app.config import Settings
+from app.db.pool import Pool
+from app.providers.base import Provider
+from app.streaming import maintenance
+from app.streaming.control import Control
+from app.streaming.follower import Follower
+from app.streaming.generation import Admitted, Generation
+from app.streaming.instance import Instance
+from app.streaming.log import Log
+from app.streaming.maintenance import Chore
+from app.streaming.recorder import Recorder
+from app.streaming.registry import Registry
+
+
+class Engine:
+    """Starts generations, finds logs wherever they run, and ends in good order."""
+
+    def __init__(
+        self, settings: Settings, pool: Pool, provider: Callable[[], Awaitable[Provider]], chores: Sequence[Chore] = ()
+    ) -> None:
+        self.settings = settings
+        self.provider = provider
+        self.instance = Instance(settings.home)
+        self.registry = Registry(settings.max_streams)
+        self._pool = pool
+        self._chores = chores
+        self._recorder = Recorder(pool, self.instance, settings)
+        self._follower = Follower(pool, settings)
+        self.control = Control(pool, self.instance, self.registry, self._follower, settings)
+        self._loops: list[asyncio.Task[None]] = []
+        self._draining: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin the loops that the process has whatever the number of streams."""
+        self._loop(self._recorder.run())
+        self._loop(self._follower.run())
+        self._loop(self.control.run())
+        self._loop(maintenance.run_forever(self._pool, self.settings, self._chores))
+
+    def _loop(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._loops.append(asyncio.create_task(coroutine))
+
+    def launch(self, admitted: Admitted) -> Generation:
+        generation = Generation(admitted, self.provider, self._recorder, self.settings)
+        self.registry.launch(generation)
+        return generation
+
+    def source(self, id: UUID) -> AbstractContextManager[Log]:
+        """The log of a completion that is still streaming, here or on another instance."""
+        generation = self.registry.get(id)
+        return generation.reading() if generation is not None else self._follower.reading(id)
+
+    def begin_drain(self) -> None:
+        """Refuse new work and give what runs until the end of the grace; returns at once."""
+        if self._draining is None:
+            self._draining = asyncio.create_task(self.registry.drain(self.settings.drain_grace))
+
+    async def close(self) -> None:
+        """Drain to the end, then stop the loops."""
+        self.begin_drain()
+        assert self._draining is not None
+        await self._draining
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)

@@ -1,0 +1,84 @@
+"""The response of the hot path: one reader of one log, as server-sent events.
+
+Why not sse-starlette's response: see docs/adr/0003. What a long stream needs is here: it notices a client that left,
+keeps a silent connection open, drops a client that stopped reading, and always closes what it opened.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app.streaming.log import Log
+from app.streaming.pulse import Pulse
+from app.wire.sse import HEADERS, KEEPALIVE, Encoder
+
+
+class EventStream(Response):
+    """Sends every event of a log past `after` in the encoder's dialect, a batch at a time, until the log has ended.
+
+    `source` gives the log and is held open while the reader is there. `keepalive` is the longest silence and
+    `send_timeout` the longest wait for a client that takes nothing, both in seconds.
+    """
+
+    def __init__(
+        self,
+        source: AbstractContextManager[Log],
+        encoder: Encoder,
+        *,
+        after: int,
+        keepalive: float,
+        send_timeout: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(headers={**HEADERS, **(headers or {})})
+        del self.headers["content-length"]
+        self._source = source
+        self._encoder = encoder
+        self._after = after
+        self._pulse = Pulse(keepalive, send_timeout)
+        self._gone = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        watch = asyncio.create_task(self._watch(receive))
+        try:
+            with self._source as log, self._pulse:
+                await self._stream(log, send)
+        finally:
+            watch.cancel()
+
+    async def _stream(self, log: Log, send: Send) -> None:
+        """Ends without a last chunk when the client left or stopped reading: the server then breaks the connection."""
+        self._encoder.skip(log.upto(self._after))
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        # Something is written at once in any case: it opens the stream through every hop.
+        body = self._frames(log) or KEEPALIVE
+        more = True
+        while more and not self._gone:
+            more = not log.ended or bool(log.after(self._after))
+            if (body or not more) and not await self._pulse.send(send, body, more):
+                return
+            if more:
+                body = await self._next(log)
+
+    async def _next(self, log: Log) -> bytes:
+        """The next frames, a sign of life when it is time for one, or nothing where events have no frame."""
+        if not log.ended and not log.after(self._after) and not await self._pulse.wait(log.changed()):
+            return b"" if self._gone else KEEPALIVE
+        return self._frames(log)
+
+    def _frames(self, log: Log) -> bytes:
+        events = log.after(self._after)
+        if not events:
+            return b""
+        self._after = events[-1].seq
+        return self._encoder.encode(events)
+
+    async def _watch(self, receive: Receive) -> None:
+        """Servers do not raise from `send` when the client has left: somebody has to listen for it."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._pulse.wake()

@@ -1,0 +1,106 @@
+"""Reading the logs of other instances: one poll per tick, however many readers there are."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import groupby
+from operator import attrgetter
+from uuid import UUID
+
+from app.config import Settings
+from app.db.pool import Pool
+from app.domain.completion import Status
+from app.domain.errors import Gone
+from app.domain.events import split
+from app.streaming import repository
+from app.streaming.interruption import interrupt_if_dead
+from app.streaming.log import Log
+from app.streaming.recorder import TRANSIENT
+from app.streaming.repository import Connection, Followed
+from app.streaming.settlement import decompress, error_end
+
+_log = logging.getLogger(__name__)
+
+
+class Follower:
+    """Copies of remote logs, kept while somebody here reads them."""
+
+    def __init__(self, pool: Pool, settings: Settings) -> None:
+        self._pool = pool
+        self._lease = settings.lease
+        self._tick = settings.follow_tick
+        self._slowest_tick = settings.follow_tick_max
+        self._logs: dict[UUID, Log] = {}
+        self._readers: dict[UUID, int] = {}
+        self._wake = asyncio.Event()
+
+    @property
+    def following(self) -> list[UUID]:
+        return list(self._logs)
+
+    @contextmanager
+    def reading(self, id: UUID) -> Iterator[Log]:
+        """A copy of the remote log of `id` that grows while somebody reads it."""
+        log = self._logs.setdefault(id, Log())
+        self._readers[id] = self._readers.get(id, 0) + 1
+        self._wake.set()
+        try:
+            yield log
+        finally:
+            self._readers[id] -= 1
+            if not self._readers[id]:
+                del self._readers[id], self._logs[id]
+
+    async def run(self) -> None:
+        """Poll until cancelled; less often while nothing comes, at once for a new reader."""
+        pause = self._tick
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause if self._readers else None):
+                    await self._wake.wait()
+            self._wake.clear()
+            progress = await self._poll()
+            pause = self._tick if progress else min(pause * 1.5, self._slowest_tick)
+
+    async def _poll(self) -> bool:
+        """Whether anything came."""
+        try:
+            return await self._catch_up()
+        except TRANSIENT as exc:
+            _log.warning("following failed, will be retried: %s", exc)
+        except Exception:
+            _log.exception("following failed")
+        return False
+
+    async def _catch_up(self) -> bool:
+        afters = {id: log.last_seq for id, log in self._logs.items() if not log.ended}
+        if not afters:
+            return False
+        async with self._pool.connection() as conn:
+            rows = await repository.follow(conn, afters, self._lease)
+            for id, group in groupby(rows, key=attrgetter("id")):
+                await self._take(conn, id, list(group))
+        for instance in {row.instance_id for row in rows if row.status == Status.STREAMING and not row.owner_alive}:
+            await interrupt_if_dead(self._pool, instance, self._lease)
+        return any(row.data is not None for row in rows)
+
+    async def _take(self, conn: Connection, id: UUID, rows: list[Followed]) -> None:
+        log = self._logs.get(id)
+        if log is None:
+            return
+        if rows[0].status != Status.STREAMING:
+            await self._end(conn, id, log, rows[0].end_seq or 0)
+            return
+        events = [event for row in rows if row.data is not None for event in split(row.data, row.first_seq or 1)]
+        if new := [event for event in events if event.seq > log.last_seq]:
+            log.append(new)
+
+    async def _end(self, conn: Connection, id: UUID, log: Log, end_seq: int) -> None:
+        """The rest of a log that was finished since the last tick."""
+        stored = await repository.stored_log(conn, id)
+        if stored is None:
+            gone = Gone("The rest of this answer was not kept.")
+            log.append([error_end(end_seq, gone, None)], end=True)
+        else:
+            log.append([event for event in decompress(stored, end_seq) if event.seq > log.last_seq], end=True)

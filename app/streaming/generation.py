@@ -1,0 +1,261 @@
+"""One completion being produced: the task that moves events from the upstream into the log, and ends it.
+
+The task belongs to the process, not to a request: readers come and go. Whatever happens, the log ends with one
+terminal event, and readers get that only once the completion's final state is committed.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from app.config import Settings
+from app.domain.completion import OnDisconnect, Status
+from app.domain.errors import AppError, UpstreamError, UpstreamTimeout
+from app.domain.events import Body, Error, Event, MessageStop, name
+from app.domain.message import MessageFold
+from app.providers.base import Provider, ProviderRequest
+from app.streaming.log import Log
+from app.streaming.recorder import LeaseLost, Recorder, StorageUnavailable
+from app.streaming.settlement import MESSAGE_STOP, Settlement, error_end, settlement
+from app.streaming.upstream import Opened, open_upstream, read_event, stream_error
+from app.streaming.watchdog import Watchdog
+
+_log = logging.getLogger(__name__)
+
+
+class Cancelled(AppError):
+    status = 409
+    code = "cancelled"
+
+
+class Interrupted(AppError):
+    status = 503
+    code = "interrupted"
+
+
+class LimitReached(AppError):
+    """One of the server's own caps on a stream."""
+
+    status = 504
+    code = "stream_limit"
+    type = "timeout_error"
+
+
+_STATUSES: Final[dict[type[AppError], Status]] = {
+    Cancelled: Status.CANCELLED,
+    Interrupted: Status.INTERRUPTED,
+    LeaseLost: Status.INTERRUPTED,
+}
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """A completion that is in the store and has to be produced."""
+
+    id: UUID
+    tenant: str
+    request: ProviderRequest
+    on_disconnect: OnDisconnect
+    request_id: str
+
+
+class Generation:
+    """Run by `run` in a task of its own; `stop` ends it early."""
+
+    def __init__(
+        self, admitted: Admitted, provider: Callable[[], Awaitable[Provider]], recorder: Recorder, settings: Settings
+    ) -> None:
+        self.id = admitted.id
+        self.tenant = admitted.tenant
+        self.log = Log()
+        self.fold = MessageFold()
+        self.error: AppError | None = None
+        self.settled = False
+        self._admitted = admitted
+        self._provider = provider
+        self._recorder = recorder
+        self._settings = settings
+        self._attempts = 0
+        self._started_at = time.monotonic()
+        self._first_event_ms: float | None = None
+        self._pumping: asyncio.Task[None] | None = None
+        self._stopped_by: AppError | None = None
+        self._readers = 0
+        self._elsewhere_until = 0.0
+
+    # -- what the outside asks of it
+
+    async def started(self, timeout: float) -> None:
+        """Return at the first event, or after `timeout` seconds without one.
+
+        Raises:
+            AppError: it failed before its first event.
+        """
+        if not self.log.last_seq:
+            await asyncio.wait([self.log.changed()], timeout=timeout)
+        if self.error is not None and self._first_event_ms is None:
+            raise self.error
+
+    def stop(self, reason: AppError) -> None:
+        """End with `reason` as the error, unless it is ending already."""
+        if self._stopped_by is None:
+            self._stopped_by = reason
+            if self._pumping is not None:
+                self._pumping.cancel()
+
+    @contextmanager
+    def reading(self) -> Iterator[Log]:
+        """A reader is there."""
+        self._readers += 1
+        try:
+            yield self.log
+        finally:
+            self._readers -= 1
+            if not self._readers and self._admitted.on_disconnect is OnDisconnect.CANCEL and not self.log.ended:
+                asyncio.get_running_loop().call_later(self._settings.disconnect_grace, self._cancel_if_unread)
+
+    def read_elsewhere(self) -> None:
+        """A reader on another instance was there just now."""
+        self._elsewhere_until = time.monotonic() + self._settings.disconnect_grace
+
+    def _cancel_if_unread(self) -> None:
+        if self._readers or self.log.ended:
+            return
+        if (left := self._elsewhere_until - time.monotonic()) > 0:
+            asyncio.get_running_loop().call_later(left, self._cancel_if_unread)
+        else:
+            self.stop(Cancelled("Nobody was reading any more."))
+
+    # -- the task
+
+    async def run(self) -> None:
+        self._recorder.attach(self.id, self.log, self.stop)
+        try:
+            end = await self._commit(await self._produce())
+        finally:
+            self._recorder.detach(self.id)
+        self.log.append([end], end=True)
+
+    async def _produce(self) -> Event:
+        """Fill the log; answers the terminal event, which is not in it yet."""
+        self._pumping = asyncio.create_task(self._pump())
+        if self._stopped_by is not None:
+            self._pumping.cancel()
+        try:
+            await asyncio.wait([self._pumping])
+        finally:
+            self._pumping.cancel()
+        if self._stopped_by is not None:
+            return self._fail(self._stopped_by)
+        if error := self._pumping.exception():
+            return self._fail(error)
+        return Event(self.log.last_seq + 1, "message_stop", MESSAGE_STOP)
+
+    async def _commit(self, end: Event) -> Event:
+        """Write the final state; answers the terminal event, another one where that state cannot be written."""
+        for bare in (False, True):
+            if isinstance(self.error, (LeaseLost, StorageUnavailable)):
+                break
+            try:
+                await self._recorder.settle(self._settlement(end, bare=bare))
+            except AppError as exc:
+                end = self._fail(exc)
+            else:
+                self.settled = True
+                break
+        return end
+
+    async def _pump(self) -> None:
+        """From the upstream's reads into the log, until the message has stopped."""
+        try:
+            async with asyncio.timeout(self._settings.total_timeout):
+                opened = await open_upstream(
+                    await self._provider(), self._admitted.request, self._settings, self._attempted
+                )
+                try:
+                    whole = await self._read(opened)
+                finally:
+                    await opened.stream.aclose()
+        except TimeoutError:
+            raise LimitReached(f"The stream was longer than {self._settings.total_timeout:g} s.") from None
+        if not whole and self.fold.stop_reason is None:
+            raise UpstreamError("The upstream ended the stream too early.", code="upstream_truncated")
+
+    async def _read(self, opened: Opened) -> bool:
+        """Take every read; False if the body ended before the message had stopped."""
+        with Watchdog(self._settings.idle_timeout, self._silent) as watchdog:
+            datas = opened.first
+            while datas:
+                if self._take(datas):
+                    return True
+                datas = await opened.stream.read()
+                watchdog.touch()
+        return False
+
+    def _silent(self) -> None:
+        self.stop(UpstreamTimeout("The upstream was silent for too long."))
+
+    def _attempted(self) -> None:
+        self._attempts += 1
+
+    def _take(self, datas: Sequence[bytes]) -> bool:
+        """Append one read's events to the log; True once the message has stopped."""
+        events: list[Event] = []
+        seq = self.log.last_seq
+        try:
+            for data in datas:
+                event, body = read_event(data)
+                if isinstance(body, MessageStop):
+                    return True
+                if isinstance(body, Error):
+                    raise stream_error(body)
+                self._apply(body)
+                seq += 1
+                events.append(Event(seq, name(body), event))
+        finally:
+            self._append(events)
+        if seq > self._settings.max_events:
+            raise LimitReached(f"The stream had more than {self._settings.max_events} events.")
+        return False
+
+    def _append(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        self.log.append(events)
+        if self._first_event_ms is None:
+            self._first_event_ms = (time.monotonic() - self._started_at) * 1000
+            self._recorder.hurry()
+
+    def _apply(self, body: Body) -> None:
+        try:
+            self.fold.apply(body)
+        except msgspec.MsgspecError:
+            raise UpstreamError("The upstream sent an event that cannot be read.", code="upstream_malformed") from None
+
+    # -- the end
+
+    def _fail(self, exc: BaseException) -> Event:
+        """Remember why it ends; answers the event that says so."""
+        if not isinstance(exc, AppError):
+            _log.error("generation failed", exc_info=exc)
+            exc = AppError("Something went wrong on our side.")
+        self.error = exc
+        return error_end(self.log.last_seq + 1, exc, self._admitted.request_id)
+
+    def _settlement(self, end: Event, *, bare: bool) -> Settlement:
+        """`bare` leaves out what came from the upstream: Postgres has refused it."""
+        return settlement(
+            self.id,
+            Status.COMPLETED if self.error is None else _STATUSES.get(type(self.error), Status.FAILED),
+            [] if bare else self.log.after(0),
+            end,
+            MessageFold() if bare else self.fold,
+            attempts=self._attempts,
+            first_event_ms=self._first_event_ms,
+            forget_input=self._first_event_ms is None,
+        )

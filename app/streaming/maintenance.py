@@ -1,0 +1,44 @@
+"""The maintenance run: what nobody happened to meet is put in order here. By a timer, or by a scheduled invocation."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from app.config import Settings
+from app.db.pool import Pool
+from app.streaming import repository
+from app.streaming.interruption import interrupt_if_dead
+from app.streaming.recorder import TRANSIENT
+from app.streaming.repository import Connection
+
+_log = logging.getLogger(__name__)
+
+_DELETIONS_AT_ONCE: Final = 1000
+
+Chore = Callable[[Connection], Awaitable[None]]
+
+
+async def run_once(pool: Pool, settings: Settings, chores: Sequence[Chore]) -> None:
+    """End completions of lost instances, drop logs past their retention, and do the other features' `chores`."""
+    async with pool.connection() as conn:
+        lost = await repository.lost_instances(conn, settings.lease)
+    for instance in lost:
+        await interrupt_if_dead(pool, instance, settings.lease)
+    async with pool.connection() as conn:
+        await repository.delete_expired(conn, settings.log_retention, _DELETIONS_AT_ONCE)
+        for chore in chores:
+            await chore(conn)
+
+
+async def run_forever(pool: Pool, settings: Settings, chores: Sequence[Chore]) -> None:
+    """`run_once` now and then, until cancelled; instances that started together drift apart."""
+    while True:
+        await asyncio.sleep(settings.maintenance_interval * random.uniform(0.5, 1.5))
+        try:
+            await run_once(pool, settings, chores)
+        except TRANSIENT as exc:
+            _log.warning("maintenance failed, will be retried: %s", exc)
+        except Exception:
+            _log.exception("maintenance failed")

@@ -1,0 +1,193 @@
+"""The SQL of the log: what the recorder, the follower, the control tick and the interruption say to Postgres."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, LiteralString
+from uuid import UUID
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from app.streaming.settlement import Settlement
+
+Connection = AsyncConnection[Any]
+
+# `%b` sends lists in binary; as text every byte of an event would be doubled into hex.
+SETTLEMENTS: LiteralString = (
+    "%(ended)b::uuid[], %(statuses)b::text[], %(stop_reasons)b::text[], %(contents)b::bytea[], %(usages)b::bytea[],"
+    " %(errors)b::bytea[], %(attempts)b::int[], %(first_event_ms)b::float8[], %(end_seqs)b::bigint[],"
+    " %(logs)b::bytea[], %(message_ids)b::uuid[], %(answers)b::bytea[], %(forget_input)b::boolean[]"
+)
+RECORD: LiteralString = (
+    "SELECT record(%(instance)s, %(ids)b::uuid[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(datas)b::bytea[], "
+    + SETTLEMENTS
+    + ")"
+)
+SETTLE: LiteralString = "SELECT settle(%(instance)s, " + SETTLEMENTS + ")"
+CONTROL: LiteralString = (
+    "SELECT id, alive, cancel_requested, readers_elsewhere"
+    " FROM control(%(instance)s, %(lease)s, %(renew)s, %(following)b::uuid[], %(readers_for)s)"
+)
+DECLARE_DEAD: LiteralString = "SELECT declare_dead(%(instance)s, %(lease)s)"
+LOST_INSTANCES: LiteralString = (
+    "SELECT i.id FROM instances i WHERE NOT lease_holds(i.lease_until, i.dead_at, %(lease)s)"
+    " AND EXISTS (SELECT FROM completions c WHERE c.instance_id = i.id AND c.status = 'streaming')"
+)
+UNFINISHED: LiteralString = (
+    "SELECT id FROM completions WHERE instance_id = %(instance)s AND status = 'streaming'"
+    " AND (%(ids)b::uuid[] IS NULL OR id = ANY (%(ids)b::uuid[])) ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED"
+)
+EVENTS: LiteralString = "SELECT first_seq, data FROM completion_events WHERE completion_id = %(id)s ORDER BY first_seq"
+FOLLOW: LiteralString = (
+    "SELECT c.id, c.status, lease_holds(i.lease_until, i.dead_at, %(lease)s) AS owner_alive, c.instance_id, c.end_seq,"
+    " e.first_seq, e.data"
+    " FROM unnest(%(ids)b::uuid[], %(afters)b::bigint[]) AS w (id, after)"
+    " JOIN completions c ON c.id = w.id JOIN instances i ON i.id = c.instance_id"
+    " LEFT JOIN completion_events e ON e.completion_id = c.id AND e.last_seq > w.after"
+    " ORDER BY c.id, e.first_seq"
+)
+STORED_LOG: LiteralString = "SELECT data FROM completion_logs WHERE completion_id = %(id)s"
+DELETE_OLD_LOGS: LiteralString = (
+    "DELETE FROM completion_logs WHERE completion_id IN (SELECT completion_id FROM completion_logs"
+    " WHERE created_at < clock_timestamp() - %(retention)s ORDER BY created_at LIMIT %(limit)s)"
+)
+DELETE_OLD_INSTANCES: LiteralString = (
+    "DELETE FROM instances i WHERE i.id IN (SELECT o.id FROM instances o"
+    " WHERE o.lease_until < clock_timestamp() - interval '1 day'"
+    " AND NOT EXISTS (SELECT FROM completions c WHERE c.instance_id = o.id AND c.status = 'streaming')"
+    " ORDER BY o.id LIMIT %(limit)s)"
+)
+
+
+class EventRow(msgspec.Struct, frozen=True):
+    """The events of one completion since the last tick: `data` holds positions `first`..`last`, a line each."""
+
+    id: UUID
+    first: int
+    last: int
+    data: bytes
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What the control tick brings back. The row whose id is the instance's own says whether that is still alive."""
+
+    id: UUID
+    alive: bool
+    cancel_requested: bool
+    readers_elsewhere: bool
+
+
+class Followed(msgspec.Struct, frozen=True):
+    """One stored row of a followed completion, or its state alone where there is nothing new."""
+
+    id: UUID
+    status: str
+    owner_alive: bool
+    instance_id: UUID
+    end_seq: int | None
+    first_seq: int | None
+    data: bytes | None
+
+
+def _columns(ends: Sequence[Settlement]) -> dict[str, object]:
+    return {
+        "ended": [end.id for end in ends],
+        "statuses": [str(end.status) for end in ends],
+        "stop_reasons": [end.stop_reason for end in ends],
+        "contents": [end.content for end in ends],
+        "usages": [end.usage for end in ends],
+        "errors": [end.error for end in ends],
+        "attempts": [end.attempts for end in ends],
+        "first_event_ms": [end.first_event_ms for end in ends],
+        "end_seqs": [end.end.seq for end in ends],
+        "logs": [end.log for end in ends],
+        "message_ids": [end.message_id for end in ends],
+        "answers": [end.answer for end in ends],
+        "forget_input": [end.forget_input for end in ends],
+    }
+
+
+async def record(
+    conn: Connection, instance: UUID, rows: Sequence[EventRow], ends: Sequence[Settlement]
+) -> frozenset[UUID]:
+    """Write one tick; answers the completions that this instance may not write any more."""
+    parameters: dict[str, object] = {
+        "instance": instance,
+        "ids": [row.id for row in rows],
+        "firsts": [row.first for row in rows],
+        "lasts": [row.last for row in rows],
+        "datas": [row.data for row in rows],
+    }
+    cursor = await conn.execute(RECORD, parameters | _columns(ends))
+    return frozenset([row[0] for row in await cursor.fetchall()])
+
+
+async def settle(conn: Connection, owner: UUID, ends: Sequence[Settlement]) -> None:
+    """Finish completions of `owner` that nobody writes any more."""
+    await conn.execute(SETTLE, {"instance": owner} | _columns(ends))
+
+
+async def control(
+    conn: Connection, instance: UUID, *, lease: float, renew: float, following: Sequence[UUID], readers_for: float
+) -> list[Asked]:
+    async with conn.cursor(row_factory=class_row(Asked)) as cursor:
+        await cursor.execute(
+            CONTROL,
+            {
+                "instance": instance,
+                "lease": timedelta(seconds=lease),
+                "renew": timedelta(seconds=renew),
+                "following": list(following),
+                "readers_for": timedelta(seconds=readers_for),
+            },
+        )
+        return await cursor.fetchall()
+
+
+async def declare_dead(conn: Connection, instance: UUID, lease: float) -> bool:
+    """Whether `instance` is dead: by now, if its lease has expired."""
+    cursor = await conn.execute(DECLARE_DEAD, {"instance": instance, "lease": timedelta(seconds=lease)})
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+async def lost_instances(conn: Connection, lease: float) -> list[UUID]:
+    """Instances without a lease that still have streaming completions."""
+    cursor = await conn.execute(LOST_INSTANCES, {"lease": timedelta(seconds=lease)})
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def lock_unfinished(conn: Connection, instance: UUID, ids: Sequence[UUID] | None, limit: int) -> list[UUID]:
+    """Some streaming completions of `instance`, locked; those that another transaction is finishing are left out."""
+    parameters = {"instance": instance, "ids": list(ids) if ids is not None else None, "limit": limit}
+    cursor = await conn.execute(UNFINISHED, parameters)
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def event_rows(conn: Connection, completion: UUID) -> list[tuple[int, bytes]]:
+    """What is stored of a streaming completion: the first position and the lines of each row."""
+    cursor = await conn.execute(EVENTS, {"id": completion})
+    return await cursor.fetchall()
+
+
+async def follow(conn: Connection, afters: dict[UUID, int], lease: float) -> list[Followed]:
+    """What has come since the given positions, in order, and the state of each completion."""
+    async with conn.cursor(row_factory=class_row(Followed)) as cursor:
+        await cursor.execute(
+            FOLLOW, {"ids": list(afters), "afters": list(afters.values()), "lease": timedelta(seconds=lease)}
+        )
+        return await cursor.fetchall()
+
+
+async def stored_log(conn: Connection, completion: UUID) -> bytes | None:
+    """The compressed log of a finished completion, None when its retention has passed."""
+    cursor = await conn.execute(STORED_LOG, {"id": completion})
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+async def delete_expired(conn: Connection, retention: float, limit: int) -> None:
+    """Drop finished logs past their retention and rows of instances long gone, a bounded number of each."""
+    await conn.execute(DELETE_OLD_LOGS, {"retention": timedelta(seconds=retention), "limit": limit})
+    await conn.execute(DELETE_OLD_INSTANCES, {"limit": limit})

@@ -1,0 +1,92 @@
+"""The plain dialect: `data: {"text": …}` for the answer's text, named events for all else, `[DONE]` at its end.
+
+A reader that joins every `text` has the answer; one that never sees `[DONE]` knows that it is not whole.
+"""
+
+from collections.abc import Sequence
+from typing import Final, assert_never
+
+import msgspec
+from msgspec import Raw
+
+from app.domain.events import (
+    CitationsDelta,
+    ContentBlockDelta,
+    ContentBlockStart,
+    ContentBlockStop,
+    Error,
+    Event,
+    InputJsonDelta,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    Ping,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+    UnknownEvent,
+    parse,
+)
+
+_GROWING: Final = ('"text"', '"thinking"')
+
+
+class PlainEncoder:
+    """Stateless: every frame follows from its event alone."""
+
+    def skip(self, events: Sequence[Event]) -> None:
+        pass
+
+    def encode(self, events: Sequence[Event]) -> bytes:
+        return b"".join([_frame(event) for event in events])
+
+
+def _frame(event: Event) -> bytes:
+    body = parse(event.data)
+    match body:
+        case ContentBlockDelta():
+            return _delta(event.seq, body)
+        case MessageStart():
+            return _named(event.seq, b"message", {"id": body.message.id, "model": body.message.model})
+        case ContentBlockStart():
+            return _block(event.seq, body)
+        case MessageDelta():
+            return _named(event.seq, b"usage", {"stop_reason": body.delta.stop_reason, "usage": body.usage})
+        case MessageStop():
+            return b"id: %d\ndata: [DONE]\n\n" % event.seq
+        case Error():
+            code = body.error.details.error_code if body.error.details else body.error.type
+            error = {"type": body.error.type, "code": code, "message": body.error.message}
+            return _named(event.seq, b"error", {"error": error})
+        case UnknownEvent():
+            return _named(event.seq, b"event", {"event": Raw(event.data)})
+        case ContentBlockStop() | Ping():
+            return b""
+    assert_never(body)
+
+
+def _delta(seq: int, body: ContentBlockDelta) -> bytes:
+    match body.delta:
+        case TextDelta(text=text):
+            return b'id: %d\ndata: {"text": %b}\n\n' % (seq, bytes(text))
+        case ThinkingDelta(thinking=thinking):
+            return b'id: %d\nevent: thinking\ndata: {"thinking": %b}\n\n' % (seq, bytes(thinking))
+        case InputJsonDelta(partial_json=partial_json):
+            return _named(seq, b"tool_input", {"index": body.index, "partial_json": partial_json})
+        case CitationsDelta(citation=citation):
+            return _named(seq, b"citation", {"index": body.index, "citation": citation})
+        case SignatureDelta(signature=signature):
+            return _named(seq, b"signature", {"index": body.index, "signature": signature})
+    assert_never(body.delta)
+
+
+def _block(seq: int, body: ContentBlockStart) -> bytes:
+    """Text and thinking say nothing by starting; any other block is told as it starts."""
+    kind = bytes(msgspec.json.decode(body.content_block, type=dict[str, Raw])["type"]).decode()
+    if kind in _GROWING:
+        return b""
+    return _named(seq, b"content_block", {"index": body.index, "content_block": body.content_block})
+
+
+def _named(seq: int, name: bytes, data: dict[str, object]) -> bytes:
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (seq, name, msgspec.json.encode(data))
