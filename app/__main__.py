@@ -1,0 +1,73 @@
+"""`python -m app`: the command of both homes."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from pydantic import ValidationError
+
+from app.config import Settings
+from app.main import create_app
+from app.streaming.engine import Engine
+
+# Above the 60 s after which a load balancer lets go of an idle connection: the one that closes first must be it.
+KEEP_ALIVE: Final = 75
+# Past the drain's grace: the last terminal events have to reach their readers.
+LAST_BYTES: Final = 10
+
+
+class Server(uvicorn.Server):
+    """uvicorn that drains: told to stop, it closes its listener, and streams run on for the grace.
+
+    uvicorn alone would raise the signal again at the end, so that a clean stop looked like a crash.
+    """
+
+    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+        super().__init__(config)
+        self._engine = engine
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(sig, self.handle_exit, sig, None)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._engine.begin_drain()
+        super().handle_exit(sig, frame)
+
+
+def main() -> int:
+    try:
+        settings = Settings()
+    except ValidationError as exc:
+        for error in exc.errors(include_input=False, include_url=False):
+            print(f"Setting {'.'.join(map(str, error['loc']))}: {error['msg']}", file=sys.stderr)  # noqa: T201
+        return 2
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=int(settings.drain_grace) + LAST_BYTES,
+    )
+    server = Server(config, app.state.engine)
+    server.run()
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""The native API of completions."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Depends, Header, Query, Request
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from app.completions import repository
+from app.completions.body import json_object
+from app.completions.responses import event_stream, headers, wait_for_answer
+from app.completions.schemas import CreateCompletion, completion_request, full, summary
+from app.completions.service import CompletionsDep
+from app.dependencies import PageDep, PoolDep, SettingsDep, page_of, requires
+from app.domain.completion import Status
+from app.domain.errors import InvalidRequest, NotFound
+from app.domain.principal import Principal, Scope
+from app.error_handlers import validation_error
+from app.wire.anthropic_messages import AnthropicMessagesEncoder
+from app.wire.plain import PlainEncoder
+from app.wire.sse import Encoder
+
+router = APIRouter(prefix="/v1/completions", tags=["completions"])
+
+Caller = Annotated[Principal, Depends(requires(Scope.COMPLETIONS))]
+BoundCaller = Annotated[Principal, Depends(requires(Scope.COMPLETIONS, allow_bound=True))]
+
+_ENCODERS: dict[str, type[Encoder]] = {"plain": PlainEncoder, "anthropic_messages": AnthropicMessagesEncoder}
+
+_BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": CreateCompletion.model_json_schema()}}}
+}
+
+
+def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(body), status, headers, "application/json")
+
+
+@router.post("", openapi_extra=_BODY, summary="Create a completion")
+async def create(request: Request, caller: BoundCaller, completions: CompletionsDep, settings: SettingsDep) -> Response:
+    """Streams the plain dialect, or answers the completion in one piece with `stream: false`."""
+    decoded, raw = await json_object(request)
+    created = _validated(decoded)
+    generation = await completions.create(caller, completion_request(created, raw))
+    if created.stream:
+        return event_stream(generation.reading(), PlainEncoder(), settings, headers=headers(generation, settings))
+    if not await wait_for_answer(generation, request):
+        return Response()
+    row = await completions.get(caller, generation.id)
+    whole = msgspec.structs.replace(row, content=generation.fold.content())  # also where it is not stored
+    return _json(full(whole), headers=headers(generation, settings))
+
+
+def _validated(decoded: dict[str, Any]) -> CreateCompletion:
+    try:
+        return CreateCompletion.model_validate(decoded)
+    except ValidationError as exc:
+        raise validation_error(exc.errors()) from None
+
+
+@router.get("", summary="List completions")
+async def list_completions(
+    caller: Caller,
+    pool: PoolDep,
+    page: PageDep,
+    status: Status | None = None,
+    conversation_id: UUID | None = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+) -> Response:
+    """The newest first, without their contents."""
+    where = repository.Filter(status, conversation_id, created_after, created_before)
+    async with pool.connection() as conn:
+        rows = await repository.list_page(conn, caller.tenant, where, page.cursor, page.limit + 1)
+    return _json(page_of([summary(row) for row in rows], page))
+
+
+@router.get("/{id}", summary="Read a completion")
+async def read(id: str, caller: BoundCaller, completions: CompletionsDep) -> Response:
+    """Its state and, once it has ended, its contents."""
+    return _json(full(await completions.get(caller, _id(id))))
+
+
+@router.get("/{id}/stream", summary="Read a completion's stream, from any position")
+async def stream(
+    id: str,
+    caller: BoundCaller,
+    completions: CompletionsDep,
+    settings: SettingsDep,
+    last_event_id: Annotated[str | None, Header()] = None,
+    after: Annotated[str | None, Query(description="As `Last-Event-ID`, for clients that cannot set headers.")] = None,
+    dialect: Literal["plain", "anthropic_messages"] = "plain",
+) -> Response:
+    """Everything past the position, then what comes live. 204 when the end was already delivered."""
+    position = _position(last_event_id if last_event_id is not None else after)
+    source = await completions.log(caller, _id(id), position)
+    if source is None:
+        return Response(status_code=204)
+    return event_stream(source, _ENCODERS[dialect](), settings, after=position)
+
+
+@router.post("/{id}/cancel", summary="Stop a completion")
+async def cancel(id: str, caller: BoundCaller, completions: CompletionsDep) -> Response:
+    """It ends within two seconds wherever it runs; what has ended stays as it is."""
+    return _json(full(await completions.cancel(caller, _id(id))))
+
+
+@router.delete("/{id}", status_code=204, summary="Delete a completion")
+async def delete(id: str, caller: Caller, completions: CompletionsDep) -> Response:
+    await completions.delete(caller, _id(id))
+    return Response(status_code=204)
+
+
+def _id(value: str) -> UUID:
+    """What is no id names no completion."""
+    try:
+        return UUID(value)
+    except ValueError:
+        raise NotFound("There is no such completion.") from None
+
+
+def _position(value: str | None) -> int:
+    if value is None or value == "":
+        return 0
+    if not (value.isascii() and value.isdigit() and len(value) < 16):
+        raise InvalidRequest("The position must be a number of the stream.", code="invalid_position")
+    return int(value)

@@ -1,0 +1,172 @@
+"""The SQL of completions. Every call names the tenant: what belongs to another does not exist."""
+
+from datetime import datetime, timedelta
+from typing import Any, LiteralString
+from uuid import UUID
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from app.domain.completion import CompletionRequest
+from app.domain.ids import uuid7
+from app.domain.principal import Principal
+from app.streaming.instance import Instance
+
+Connection = AsyncConnection[Any]
+
+ADMIT: LiteralString = (
+    "SELECT outcome, busy_instance, busy_alive, system, history_roles, history_contents"
+    " FROM admit(%(id)s, %(tenant)s, %(key_id)s, %(instance)s, %(home)s, %(lease)s, %(model)s, %(request)b, %(store)s,"
+    " %(on_disconnect)s, %(metadata)s, %(conversation)s, %(message_ids)b::uuid[], %(roles)b::text[],"
+    " %(contents)b::bytea[])"
+)
+COLUMNS: LiteralString = (
+    "id, conversation_id, status, model, stop_reason, usage, error, attempts, store, on_disconnect, metadata,"
+    " cancel_requested_at, created_at, first_event_at, finished_at, instance_id"
+)
+GET: LiteralString = (
+    "SELECT " + COLUMNS + ", request, content FROM completions WHERE id = %(id)s AND tenant = %(tenant)s"
+)
+LIST: LiteralString = (
+    "SELECT " + COLUMNS + " FROM completions WHERE tenant = %(tenant)s"
+    " AND (%(cursor)s::uuid IS NULL OR id < %(cursor)s)"
+    " AND (%(status)s::text IS NULL OR status = %(status)s)"
+    " AND (%(conversation)s::uuid IS NULL OR conversation_id = %(conversation)s)"
+    " AND (%(created_after)s::timestamptz IS NULL OR created_at >= %(created_after)s)"
+    " AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)"
+    " ORDER BY id DESC LIMIT %(limit)s"
+)
+STREAM: LiteralString = (
+    "SELECT c.status, c.conversation_id, c.end_seq, l.data AS log,"
+    " (SELECT max(e.last_seq) FROM completion_events e WHERE e.completion_id = c.id) AS recorded_upto"
+    " FROM completions c LEFT JOIN completion_logs l ON l.completion_id = c.id"
+    " WHERE c.id = %(id)s AND c.tenant = %(tenant)s"
+)
+REQUEST_CANCEL: LiteralString = (
+    "UPDATE completions SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp())"
+    " WHERE id = %(id)s AND tenant = %(tenant)s AND status = 'streaming'"
+)
+DELETE: LiteralString = (
+    "DELETE FROM completions WHERE id = %(id)s AND tenant = %(tenant)s AND status <> 'streaming' RETURNING id"
+)
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """What the SQL function `admit` decided; its comment says what the outcomes mean."""
+
+    outcome: str
+    busy_instance: UUID | None
+    busy_alive: bool | None
+    system: bytes | None
+    history_roles: list[str] | None
+    history_contents: list[bytes] | None
+
+
+class CompletionRow(msgspec.Struct, frozen=True):
+    id: UUID
+    conversation_id: UUID | None
+    status: str
+    model: str
+    stop_reason: str | None
+    usage: bytes | None
+    error: bytes | None
+    attempts: int
+    store: bool
+    on_disconnect: str
+    metadata: dict[str, Any]
+    cancel_requested_at: datetime | None
+    created_at: datetime
+    first_event_at: datetime | None
+    finished_at: datetime | None
+    instance_id: UUID
+    request: bytes | None = None
+    content: bytes | None = None
+
+
+class StreamRow(msgspec.Struct, frozen=True):
+    """What resuming needs to know. `log` is there once it has ended, for as long as it is kept."""
+
+    status: str
+    conversation_id: UUID | None
+    end_seq: int | None
+    log: bytes | None
+    recorded_upto: int | None
+
+
+class Filter(msgspec.Struct, frozen=True):
+    status: str | None = None
+    conversation: UUID | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+async def admit(
+    conn: Connection,
+    id: UUID,
+    principal: Principal,
+    instance: Instance,
+    lease: float,
+    request: CompletionRequest,
+    stored_request: bytes,
+) -> Admission:
+    """Decide on a request and insert it, in one call and one transaction. `lease` is in seconds."""
+    async with conn.cursor(row_factory=class_row(Admission)) as cursor:
+        await cursor.execute(
+            ADMIT,
+            {
+                "id": id,
+                "tenant": principal.tenant,
+                "key_id": principal.key_id,
+                "instance": instance.id,
+                "home": instance.home,
+                "lease": timedelta(seconds=lease),
+                "model": request.model,
+                "request": stored_request,
+                "store": request.store,
+                "on_disconnect": str(request.on_disconnect),
+                "metadata": Jsonb(request.metadata),
+                "conversation": request.conversation_id,
+                "message_ids": [uuid7() for _ in request.messages],
+                "roles": [message.role for message in request.messages],
+                "contents": [bytes(message.content) for message in request.messages],
+            },
+        )
+        admission = await cursor.fetchone()
+    assert admission is not None
+    return admission
+
+
+async def get(conn: Connection, tenant: str, id: UUID) -> CompletionRow | None:
+    async with conn.cursor(row_factory=class_row(CompletionRow)) as cursor:
+        await cursor.execute(GET, {"tenant": tenant, "id": id})
+        return await cursor.fetchone()
+
+
+async def list_page(
+    conn: Connection, tenant: str, where: Filter, cursor_id: UUID | None, limit: int
+) -> list[CompletionRow]:
+    """The newest first; `limit` rows at the most, older than `cursor_id`."""
+    async with conn.cursor(row_factory=class_row(CompletionRow)) as cursor:
+        await cursor.execute(
+            LIST, msgspec.structs.asdict(where) | {"tenant": tenant, "cursor": cursor_id, "limit": limit}
+        )
+        return await cursor.fetchall()
+
+
+async def stream_row(conn: Connection, tenant: str, id: UUID) -> StreamRow | None:
+    async with conn.cursor(row_factory=class_row(StreamRow)) as cursor:
+        await cursor.execute(STREAM, {"tenant": tenant, "id": id})
+        return await cursor.fetchone()
+
+
+async def request_cancel(conn: Connection, tenant: str, id: UUID) -> None:
+    """Ask the owner to stop; it looks every second."""
+    await conn.execute(REQUEST_CANCEL, {"tenant": tenant, "id": id})
+
+
+async def delete(conn: Connection, tenant: str, id: UUID) -> bool:
+    """Whether there was a finished one to delete."""
+    cursor = await conn.execute(DELETE, {"tenant": tenant, "id": id})
+    return await cursor.fetchone() is not None

@@ -1,0 +1,192 @@
+"""From a request in any dialect to a running generation, and back to it later."""
+
+import asyncio
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from fastapi import Depends
+
+from app.completions import held_back, repository
+from app.completions.repository import Admission, CompletionRow, StreamRow
+from app.dependencies import EngineDep, PoolDep, RequestId, SettingsDep
+from app.domain.completion import CompletionRequest, Status
+from app.domain.errors import AppError, Conflict, Gone, InvalidRequest, NotFound, Unavailable
+from app.domain.ids import uuid7
+from app.domain.principal import Principal
+from app.providers.base import ProviderRequest
+from app.streaming.generation import Admitted, Cancelled, Generation
+from app.streaming.interruption import LOST_AT_MOST, interrupt_if_dead
+from app.streaming.log import Log
+from app.streaming.settlement import decompress
+
+# A lost owner is found out at most once for an instance and once for a conversation; then something else is wrong.
+_ADMISSION_TRIES = 3
+# A cancelled generation has closed its upstream and committed by then, or its database is away.
+_CANCEL_WAIT = 2.0
+
+
+class Completions:
+    """One request's view of the completions: what endpoints of every dialect call."""
+
+    def __init__(self, settings: SettingsDep, pool: PoolDep, engine: EngineDep, request_id: RequestId) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._engine = engine
+        self._request_id = request_id
+
+    async def create(self, principal: Principal, request: CompletionRequest) -> Generation:
+        """Admit and launch; returns at the first event, or when it is time to answer without one.
+
+        Raises:
+            AppError: refused here, or by the upstream before its first event.
+        """
+        self._check(principal, request)
+        with self._engine.registry.place():
+            id = uuid7()
+            admission = await self._admit(id, principal, request)
+            generation = self._engine.launch(self._admitted(id, principal, request, admission))
+        await generation.started(self._settings.peek_timeout)
+        return generation
+
+    def _check(self, principal: Principal, request: CompletionRequest) -> None:
+        if principal.bound and (
+            request.conversation_id is None or principal.conversation_id != request.conversation_id
+        ):
+            raise NotFound("There is no such conversation.")
+        if self._settings.models and request.model not in self._settings.models:
+            raise NotFound(f"There is no model `{request.model}` here.", code="model_not_found", param="model")
+        held_back.check(principal, request.body, [msgspec.json.decode(message.content) for message in request.messages])
+
+    async def _admit(self, id: UUID, principal: Principal, request: CompletionRequest) -> Admission:
+        stored = msgspec.json.encode({**held_back.without_tokens(request.body), "messages": request.messages})
+        for _ in range(_ADMISSION_TRIES):
+            async with self._pool.connection() as conn:
+                admission = await repository.admit(
+                    conn, id, principal, self._engine.instance, self._settings.lease, request, stored
+                )
+            if admission.outcome == "admitted":
+                return admission
+            await self._cure(admission)
+        raise Unavailable("The request could not be admitted. Try again.", retry_after=1)
+
+    async def _cure(self, admission: Admission) -> None:
+        """Do what lets the next try succeed, or say why there is none."""
+        if admission.outcome == "no_conversation":
+            raise NotFound("There is no such conversation.")
+        if admission.outcome == "instance_dead":
+            self._engine.control.renew_instance()
+        elif admission.busy_alive or admission.busy_instance is None:
+            raise Conflict("This conversation has a running completion.", code="conversation_busy")
+        else:
+            await interrupt_if_dead(self._pool, admission.busy_instance, self._settings.lease)
+
+    def _admitted(self, id: UUID, principal: Principal, request: CompletionRequest, admission: Admission) -> Admitted:
+        history = zip(admission.history_roles or (), admission.history_contents or (), strict=True)
+        new = [(message.role, bytes(message.content)) for message in request.messages]
+        body: dict[str, Any] = {
+            **request.body,
+            "messages": [{"role": role, "content": msgspec.json.decode(content)} for role, content in [*history, *new]],
+        }
+        if admission.system is not None:
+            body.setdefault("system", msgspec.json.decode(admission.system))
+        return Admitted(
+            id=id,
+            tenant=principal.tenant,
+            request=ProviderRequest(body, request.version or self._settings.upstream_version, request.betas),
+            on_disconnect=request.on_disconnect,
+            request_id=self._request_id,
+        )
+
+    async def get(self, principal: Principal, id: UUID) -> CompletionRow:
+        """
+        Raises:
+            NotFound: there is none, or it is another tenant's.
+        """
+        async with self._pool.connection() as conn:
+            row = await repository.get(conn, principal.tenant, id)
+        if row is None or not _within_bounds(principal, id, row.conversation_id):
+            raise _no_completion()
+        return row
+
+    async def log(self, principal: Principal, id: UUID, after: int) -> AbstractContextManager[Log] | None:
+        """The log past position `after`, wherever it is; None if the terminal event was already there.
+
+        Raises:
+            NotFound: there is no such completion.
+            InvalidRequest: `after` lies beyond its end.
+            Gone: it has ended and its log is not kept any more.
+        """
+        async with self._pool.connection() as conn:
+            row = await repository.stream_row(conn, principal.tenant, id)
+        if row is None or not _within_bounds(principal, id, row.conversation_id):
+            raise _no_completion()
+        if after > self._last_possible(id, row):
+            raise InvalidRequest("The position lies beyond the end of the stream.", code="position_beyond_end")
+        if row.status == Status.STREAMING:
+            return self._engine.source(id)
+        return _finished(row, after)
+
+    def _last_possible(self, id: UUID, row: StreamRow) -> int:
+        if row.end_seq is not None:
+            return row.end_seq
+        if generation := self._engine.registry.get(id):
+            return generation.log.last_seq
+        return (row.recorded_upto or 0) + LOST_AT_MOST
+
+    async def cancel(self, principal: Principal, id: UUID) -> CompletionRow:
+        """Stop it, wherever it runs; what has ended stays as it is."""
+        row = await self.get(principal, id)
+        if row.status != Status.STREAMING:
+            return row
+        async with self._pool.connection() as conn:
+            await repository.request_cancel(conn, principal.tenant, id)
+        if generation := self._engine.registry.get(id):
+            generation.stop(Cancelled("The completion was cancelled."))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CANCEL_WAIT):
+                    await generation.log.wait_ended()
+        else:
+            await interrupt_if_dead(self._pool, row.instance_id, self._settings.lease)
+        return await self.get(principal, id)
+
+    async def delete(self, principal: Principal, id: UUID) -> None:
+        """
+        Raises:
+            NotFound: there is no such completion.
+            Conflict: it is still running.
+        """
+        row = await self.get(principal, id)
+        if row.status == Status.STREAMING:
+            await interrupt_if_dead(self._pool, row.instance_id, self._settings.lease)
+        async with self._pool.connection() as conn:
+            if not await repository.delete(conn, principal.tenant, id):
+                raise Conflict("The completion is still running: cancel it first.", code="completion_running")
+
+
+CompletionsDep = Annotated[Completions, Depends(Completions)]
+
+
+def _within_bounds(principal: Principal, id: UUID, conversation: UUID | None) -> bool:
+    """Whether a browser token is for this completion; keys are for all of their tenant's."""
+    return (
+        not principal.bound
+        or id == principal.completion_id
+        or (conversation is not None and conversation == principal.conversation_id)
+    )
+
+
+def _no_completion() -> AppError:
+    return NotFound("There is no such completion.")
+
+
+def _finished(row: StreamRow, after: int) -> AbstractContextManager[Log] | None:
+    assert row.end_seq is not None
+    if after == row.end_seq:
+        return None
+    if row.log is None:
+        raise Gone("The stream of this completion is not kept any more.", code="stream_gone")
+    log = Log()
+    log.append(decompress(row.log, row.end_seq), end=True)
+    return nullcontext(log)

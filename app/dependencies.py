@@ -1,0 +1,116 @@
+"""What endpoints ask for: the process's parts, who is calling, and which page."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Protocol, TypedDict
+from uuid import UUID
+
+from fastapi import Depends, Query, Request
+
+from app.config import Settings
+from app.db.pool import Pool
+from app.domain.errors import InvalidRequest, PermissionDenied, Unauthenticated
+from app.domain.principal import Principal, Scope
+from app.streaming.engine import Engine
+
+
+class Authenticate(Protocol):
+    async def __call__(self, secret: str) -> Principal:
+        """Who holds `secret`.
+
+        Raises:
+            Unauthenticated: nobody does, or not any more.
+        """
+
+
+class State(TypedDict):
+    """What the lifespan makes once and every request finds under `request.state`."""
+
+    settings: Settings
+    pool: Pool
+    engine: Engine
+    authenticate: Authenticate
+
+
+def _settings(request: Request) -> Settings:
+    return request.state.settings  # type: ignore[no-any-return]
+
+
+def _pool(request: Request) -> Pool:
+    return request.state.pool  # type: ignore[no-any-return]
+
+
+def _engine(request: Request) -> Engine:
+    return request.state.engine  # type: ignore[no-any-return]
+
+
+def _request_id(request: Request) -> str:
+    return request.state.request_id  # type: ignore[no-any-return]
+
+
+SettingsDep = Annotated[Settings, Depends(_settings)]
+PoolDep = Annotated[Pool, Depends(_pool)]
+EngineDep = Annotated[Engine, Depends(_engine)]
+RequestId = Annotated[str, Depends(_request_id)]
+
+
+def _credentials(request: Request) -> str:
+    """The secret that came with the request: both headers that SDKs use, and a query parameter for `EventSource`."""
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and bearer.strip():
+        return bearer.strip()
+    if key := request.headers.get("x-api-key"):
+        return key
+    raise Unauthenticated("No API key: send `authorization: Bearer <key>` or `x-api-key: <key>`.", code="no_api_key")
+
+
+async def authenticated(request: Request) -> Principal:
+    if token := request.query_params.get("token"):
+        principal = await request.state.authenticate(token)
+        if not principal.bound:
+            # A key in a URL ends up in logs and histories; a token is good for minutes and for one thing only.
+            raise Unauthenticated("Only a browser token may travel in the URL.", code="key_in_url")
+        return principal  # type: ignore[no-any-return]
+    return await request.state.authenticate(_credentials(request))  # type: ignore[no-any-return]
+
+
+def requires(scope: Scope, *, allow_bound: bool = False) -> Callable[[Principal], Awaitable[Principal]]:
+    """A dependency: the caller, if its key has `scope`; browser tokens only where the endpoint checks their bounds."""
+
+    async def check(principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
+        if scope not in principal.scopes:
+            raise PermissionDenied(f"This key lacks the scope `{scope}`.", code="missing_scope")
+        if principal.bound and not allow_bound:
+            raise PermissionDenied("A browser token cannot be used here.", code="token_out_of_bounds")
+        return principal
+
+    return check
+
+
+class Page:
+    """Where a list starts and how many items it may have. A cursor is the id of the last item already seen."""
+
+    def __init__(
+        self,
+        limit: Annotated[int, Query(ge=1, le=200, description="Items at the most.")] = 50,
+        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    ) -> None:
+        self.limit = limit
+        self.cursor = _cursor(cursor)
+
+
+def _cursor(value: str | None) -> UUID | None:
+    try:
+        return UUID(value) if value is not None else None
+    except ValueError:
+        raise InvalidRequest(
+            "The cursor is not one that this API gave out.", code="invalid_cursor", param="cursor"
+        ) from None
+
+
+PageDep = Annotated[Page, Depends(Page)]
+
+
+def page_of(items: list[dict[str, Any]], page: Page) -> dict[str, Any]:
+    """The body of a list: `items` as fetched, up to one more than the page may have, and the way to the next page."""
+    data = items[: page.limit]
+    return {"data": data, "next_cursor": data[-1]["id"] if len(items) > page.limit else None}

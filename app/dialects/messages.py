@@ -1,0 +1,102 @@
+"""Anthropic's Messages API, so that its clients need nothing but another base URL."""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Header, Request
+from starlette.responses import Response
+
+from app.completions import held_back
+from app.completions.body import json_object
+from app.completions.responses import event_stream, headers, wait_for_answer
+from app.completions.schemas import MAX_TOKENS
+from app.completions.service import CompletionsDep
+from app.dependencies import EngineDep, SettingsDep, requires
+from app.domain.completion import CompletionRequest, NewMessage, OnDisconnect
+from app.domain.errors import InvalidRequest
+from app.domain.principal import Principal, Scope
+from app.providers.base import ProviderRequest
+from app.wire.anthropic_messages import AnthropicMessagesEncoder
+
+router = APIRouter(prefix="/v1/messages", tags=["Anthropic Messages"])
+
+Caller = Annotated[Principal, Depends(requires(Scope.COMPLETIONS))]
+Version = Annotated[str | None, Header(alias="anthropic-version")]
+Betas = Annotated[str | None, Header(alias="anthropic-beta")]
+
+_BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+}
+
+
+class _Messages(msgspec.Struct, frozen=True):
+    """What has to be right before the upstream is asked; it judges all the rest itself."""
+
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    messages: Annotated[list[NewMessage], msgspec.Meta(min_length=1)]
+    max_tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)] | None = None
+    stream: bool = False
+
+
+@router.post("", openapi_extra=_BODY, summary="Create a message")
+async def create(
+    request: Request,
+    caller: Caller,
+    completions: CompletionsDep,
+    settings: SettingsDep,
+    version: Version = None,
+    betas: Betas = None,
+    on_disconnect: Annotated[OnDisconnect, Header(alias="x-on-disconnect")] = OnDisconnect.CONTINUE,
+    store: Annotated[bool, Header(alias="x-store")] = True,
+) -> Response:
+    """Unknown fields go to the upstream. `x-on-disconnect` and `x-store` are the native API's fields of those names."""
+    body, raw = await json_object(request)
+    message = _checked(raw)
+    if message.max_tokens is None:
+        raise InvalidRequest("max_tokens: Field required", param="max_tokens")
+    generation = await completions.create(
+        caller,
+        CompletionRequest(
+            body=_rest(body),
+            messages=message.messages,
+            store=store,
+            on_disconnect=on_disconnect,
+            version=version,
+            betas=betas,
+        ),
+    )
+    answer_headers = headers(generation, settings)
+    if message.stream:
+        return event_stream(generation.reading(), AnthropicMessagesEncoder(), settings, headers=answer_headers)
+    if not await wait_for_answer(generation, request):
+        return Response()
+    return Response(generation.fold.answer(), headers=answer_headers, media_type="application/json")
+
+
+@router.post("/count_tokens", openapi_extra=_BODY, summary="Count the tokens of a message")
+async def count_tokens(
+    request: Request,
+    caller: Caller,
+    engine: EngineDep,
+    settings: SettingsDep,
+    version: Version = None,
+    betas: Betas = None,
+) -> Response:
+    """Asked of the upstream as it is; nothing is recorded."""
+    body, raw = await json_object(request)
+    _checked(raw)
+    held_back.check(caller, body, body["messages"])
+    provider = await engine.provider()
+    counted = await provider.count_tokens(ProviderRequest(body, version or settings.upstream_version, betas))
+    return Response(counted, media_type="application/json")
+
+
+def _checked(raw: bytes) -> _Messages:
+    try:
+        return msgspec.json.decode(raw, type=_Messages)
+    except msgspec.ValidationError as exc:
+        raise InvalidRequest(str(exc)) from None
+
+
+def _rest(body: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key not in ("messages", "stream")}

@@ -1,0 +1,71 @@
+"""The application: builds each part once, wires them, nothing else."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from app import __version__, error_handlers, health, observability
+from app.access import endpoints as access
+from app.access.authentication import Authenticator
+from app.access.repository import delete_expired_tokens
+from app.completions import endpoints as completions
+from app.config import Settings
+from app.conversations import endpoints as conversations
+from app.db.pool import create_pool
+from app.dependencies import State
+from app.dialects import messages
+from app.middleware import BodyLimit, Draining, RequestContext
+from app.providers.load import LazyProvider
+from app.streaming.engine import Engine
+
+# What a page on another origin may read of an answer.
+EXPOSED_HEADERS = ["location", "request-id", "retry-after", "x-completion-id", "x-request-id", "x-should-retry"]
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The ASGI application. Opens nothing: that is the lifespan's part. `app.state.engine` is there for the server.
+
+    Raises:
+        pydantic.ValidationError: `settings` is None and the environment holds a value that does not fit.
+    """
+    settings = settings or Settings()
+    observability.configure(settings)
+    pool = create_pool(settings)
+    provider = LazyProvider(settings)
+    engine = Engine(settings, pool, provider, chores=[delete_expired_tokens])
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        async with AsyncExitStack() as stack:
+            await pool.open(wait=False)
+            stack.push_async_callback(pool.close)
+            stack.push_async_callback(provider.aclose)
+            provider.preload()
+            engine.start()
+            stack.push_async_callback(engine.close)
+            yield State(settings=settings, pool=pool, engine=engine, authenticate=Authenticator(pool, settings))
+
+    app = FastAPI(title="Headwater", version=__version__, lifespan=lifespan)
+    app.state.engine = engine
+    error_handlers.register(app)
+    _add_middleware(app, settings, engine)
+    for router in (health.router, access.router, conversations.router, completions.router, messages.router):
+        app.include_router(router)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, engine: Engine) -> None:
+    """The last one added is the outermost."""
+    app.add_middleware(BodyLimit, limit=settings.max_body)
+    app.add_middleware(Draining, draining=lambda: engine.registry.draining)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
+    app.add_middleware(RequestContext)
