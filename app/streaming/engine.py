@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from app.config import Settings
@@ -18,6 +18,9 @@ from app.streaming.log import Log
 from app.streaming.maintenance import Chore
 from app.streaming.recorder import Recorder
 from app.streaming.registry import Registry
+
+# For the terminal events of streams that could not be settled.
+_LAST_EVENTS: Final = 1.0
 
 
 class Engine:
@@ -61,7 +64,12 @@ class Engine:
     def begin_drain(self) -> None:
         """Refuse new work and give what runs until the end of the grace; returns at once."""
         if self._draining is None:
-            self._draining = asyncio.create_task(self.registry.drain(self.settings.drain_grace))
+            self._draining = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        if not await self.registry.drain(self.settings.drain_grace):
+            self._recorder.give_up()  # the database is away; readers are still to be told
+            await self.registry.wait(_LAST_EVENTS)
 
     async def close(self) -> None:
         """Drain to the end, then stop the loops."""

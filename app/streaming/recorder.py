@@ -147,12 +147,12 @@ class Recorder:
         started = loop.time()
         while True:
             try:
-                async with self._pool.connection() as conn:
+                async with asyncio.timeout(self._patience), self._pool.connection() as conn:
                     refused = await repository.record(conn, self._instance.id, batch.rows, batch.ends)
             except TRANSIENT as exc:
                 _log.warning("recording failed, will be retried: %s", exc)
                 if loop.time() - started > self._patience or self._backlog() > self._buffer:
-                    self._give_up(batch)
+                    self.give_up()
                     return
                 await self._recover()
             except Exception as exc:
@@ -197,12 +197,12 @@ class Recorder:
             len(event.data) for stream in self._attached.values() for event in stream.log.after(stream.upto)
         ) + sum(len(end.log) for end in self._ends.values())
 
-    def _give_up(self, batch: Batch) -> None:
+    def give_up(self) -> None:
         """The database has been away for longer than the buffer lasts: every stream ends here, with an error."""
         error = StorageUnavailable("The answer could not be stored.")
-        for end in [*batch.ends, *self._ends.values()]:
-            self._resolve(end.id, error)
         self._ends = {}
+        for id in list(self._committed):
+            self._resolve(id, error)
         for id in [id for id, stream in self._attached.items() if not stream.settling]:
             self._lose(id, error)
 

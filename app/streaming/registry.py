@@ -66,11 +66,15 @@ class Registry:
         for generation in list(self._generations.values()):
             generation.stop(reason)
 
-    async def drain(self, grace: float) -> None:
-        """Let generations finish for `grace` seconds, then interrupt the rest; returns when all have ended."""
+    async def drain(self, grace: float) -> bool:
+        """Let generations finish for `grace` seconds, then interrupt the rest; whether all have ended."""
         self.draining = True
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace)
+        await self.wait(grace)
         self.stop_all(Interrupted("The service is shutting down; what was written so far is kept."))
+        return await self.wait(_LAST_COMMITS)
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether all generations have ended within so many seconds."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_LAST_COMMITS)
+            await asyncio.wait(self._tasks, timeout=seconds)
+        return not self._tasks
