@@ -73,3 +73,7 @@ class Settings(BaseSettings):
     follow_tick_max: float = Field(default=1.0, gt=0)
     maintenance_interval: float = Field(default=30.0, gt=0)
     log_retention: float = Field(default=7 * 86400.0, gt=0, description="A finished stream can be replayed this long.")
+
+    def location(self, path: str) -> str:
+        """`path` as a `Location` header names it."""
+        return (self.public_url or "").rstrip("/") + path

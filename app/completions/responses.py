@@ -18,7 +18,7 @@ def headers(generation: Generation, settings: Settings) -> dict[str, str]:
     """Where the completion is found later."""
     return {
         "x-completion-id": str(generation.id),
-        "location": f"{(settings.public_url or '').rstrip('/')}/v1/completions/{generation.id}",
+        "location": settings.location(f"/v1/completions/{generation.id}"),
     }
 
 

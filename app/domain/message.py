@@ -26,6 +26,7 @@ from app.domain.events import (
     TextDelta,
     ThinkingDelta,
     UnknownEvent,
+    well_formed,
 )
 
 # A stream cut before its last usage count is booked at this many bytes of output a token, as an estimate.
@@ -80,11 +81,12 @@ class Block:
 
 def _json_or_empty_object(text: str) -> Raw:
     """Tool input cut short by `max_tokens` is no JSON; the block must still be a valid one."""
+    json = well_formed(text.encode())
     try:
-        msgspec.json.decode(text)
+        msgspec.json.decode(json)
     except msgspec.DecodeError:
         return Raw(b"{}")
-    return Raw(text.encode())
+    return Raw(json)
 
 
 class MessageFold:

@@ -1,0 +1,93 @@
+"""From a secret to the one who holds it."""
+
+import hmac
+import time
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from app.access import repository
+from app.access.credentials import digest, is_possible
+from app.config import Settings
+from app.db.pool import Pool
+from app.domain.errors import Unauthenticated
+from app.domain.principal import Principal, Scope
+
+# A revocation elsewhere takes effect within this time.
+CACHE_SECONDS: Final = 30.0
+_CACHE_SIZE: Final = 10_000
+_ADMIN: Final = Principal(tenant="default", key_id=None, scopes=frozenset({Scope.ADMIN}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was found for a secret, in seconds of the wall clock: a restored memory snapshot must not be fresh."""
+
+    looked_up: float
+    principal: Principal
+    expires: float
+    revoked: bool
+
+    def is_fresh(self, now: float) -> bool:
+        return self.looked_up <= now < self.looked_up + CACHE_SECONDS
+
+    def is_valid(self, now: float) -> bool:
+        return not self.revoked and now < self.expires
+
+
+class Authenticator:
+    """Knows the configured admin key, and the keys and tokens of the database; remembers those for `CACHE_SECONDS`."""
+
+    def __init__(self, pool: Pool, settings: Settings) -> None:
+        self._pool = pool
+        self._admin_sha256 = digest(settings.admin_key.get_secret_value()) if settings.admin_key else None
+        self._cache: dict[bytes, _Known] = {}
+
+    async def __call__(self, secret: str) -> Principal:
+        """Who holds `secret`.
+
+        Raises:
+            Unauthenticated: nobody does; or the key, or the key that made this token, was revoked or has expired.
+        """
+        sha256 = digest(secret)
+        if self._admin_sha256 is not None and hmac.compare_digest(sha256, self._admin_sha256):
+            return _ADMIN
+        now = time.time()
+        known = await self._find(sha256, now) if is_possible(secret) else None
+        if known is None or not known.is_valid(now):
+            raise Unauthenticated("This API key is not valid.")
+        return known.principal
+
+    def forget(self, key_id: UUID) -> None:
+        """Look a key and its tokens up anew the next time: so a revocation takes effect here at once."""
+        for sha256 in [sha256 for sha256, known in self._cache.items() if known.principal.key_id == key_id]:
+            del self._cache[sha256]
+
+    async def _find(self, sha256: bytes, now: float) -> _Known | None:
+        known = self._cache.get(sha256)
+        if known is not None and known.is_fresh(now):
+            return known
+        async with self._pool.connection() as conn:
+            holder = await repository.holder(conn, sha256)
+        self._cache.pop(sha256, None)
+        if holder is None:
+            return None
+        known = _known(holder, now)
+        if len(self._cache) >= _CACHE_SIZE:
+            del self._cache[next(iter(self._cache))]
+        self._cache[sha256] = known
+        return known
+
+
+def _known(holder: repository.Holder, now: float) -> _Known:
+    principal = Principal(
+        tenant=holder.tenant,
+        key_id=holder.key_id,
+        # A newer version, running beside this one, may have scopes that this one does not know.
+        scopes=frozenset(scope for scope in Scope if scope in holder.scopes),
+        allowed=frozenset(holder.allowed),
+        completion_id=holder.completion_id,
+        conversation_id=holder.conversation_id,
+    )
+    expires = holder.expires_at.timestamp() if holder.expires_at else float("inf")
+    return _Known(looked_up=now, principal=principal, expires=expires, revoked=holder.revoked)

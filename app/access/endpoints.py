@@ -1,0 +1,91 @@
+"""`/v1/keys` for admins, and `/v1/tokens` for whoever puts a stream into somebody's browser."""
+
+from dataclasses import asdict
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+
+from app.access import repository, service
+from app.access.authentication import Authenticator
+from app.access.schemas import KeyOut, KeyPage, NewKey, NewKeyOut, NewToken, Tenant, TokenOut
+from app.dependencies import PageDep, PoolDep, SettingsDep, page_of, requires
+from app.domain.errors import NotFound
+from app.domain.principal import Principal, Scope
+
+router = APIRouter(prefix="/v1", tags=["keys"])
+
+Admin = Annotated[Principal, Depends(requires(Scope.ADMIN))]
+TokenMaker = Annotated[Principal, Depends(requires(Scope.COMPLETIONS))]
+
+
+def _id(key_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> UUID:
+    """What is no id names no key."""
+    try:
+        return UUID(key_id)
+    except ValueError:
+        raise _no_such_key() from None
+
+
+KeyId = Annotated[UUID, Depends(_id)]
+
+_NO_STORE: Final = "no-store"
+
+
+@router.post("/keys", status_code=201)
+async def create_key(body: NewKey, admin: Admin, pool: PoolDep, settings: SettingsDep, response: Response) -> NewKeyOut:
+    """Make a key. Its secret is in this answer and nowhere else."""
+    key = await service.make_key(pool, admin, body)
+    response.headers["location"] = settings.location(f"/v1/keys/{key.id}")
+    response.headers["cache-control"] = _NO_STORE
+    return key
+
+
+@router.get("/keys", response_model=KeyPage)
+async def list_keys(
+    admin: Admin, pool: PoolDep, page: PageDep, tenant: Annotated[Tenant | None, Query()] = None
+) -> dict[str, Any]:
+    """Keys, newest first, the revoked and expired ones among them; no browser tokens."""
+    visible = service.visible_tenant(admin, tenant)
+    async with pool.connection() as conn:
+        keys = await repository.page(conn, visible, before=page.cursor, limit=page.limit + 1)
+    return page_of([asdict(key) for key in keys], page)
+
+
+@router.get("/keys/{key_id}")
+async def get_key(admin: Admin, key_id: KeyId, pool: PoolDep) -> KeyOut:
+    """One key, without its secret."""
+    async with pool.connection() as conn:
+        key = await repository.get(conn, key_id, service.visible_tenant(admin))
+    if key is None:
+        raise _no_such_key()
+    return KeyOut.model_validate(key)
+
+
+@router.delete("/keys/{key_id}", status_code=204)
+async def revoke_key(admin: Admin, key_id: KeyId, pool: PoolDep, request: Request) -> None:
+    """Revoke a key and the browser tokens that it made: here at once, on other instances within 30 seconds.
+
+    Streams that run go on. Revoking a key again changes nothing.
+    """
+    async with pool.connection() as conn:
+        found = await repository.revoke(conn, key_id, service.visible_tenant(admin))
+    if not found:
+        raise _no_such_key()
+    authenticator: Authenticator = request.state.authenticate
+    authenticator.forget(key_id)
+
+
+@router.post("/tokens", status_code=201, tags=["tokens"])
+async def create_token(body: NewToken, maker: TokenMaker, pool: PoolDep, response: Response) -> TokenOut:
+    """Make a browser token: for one completion or one conversation, for minutes.
+
+    Pages send it like a key, or as `?token=` where they cannot set headers (`EventSource`). It ends with the key that
+    made it, at the latest.
+    """
+    response.headers["cache-control"] = _NO_STORE
+    return await service.make_token(pool, maker, body)
+
+
+def _no_such_key() -> NotFound:
+    return NotFound("There is no such key.")

@@ -1,0 +1,244 @@
+"""`/v1/conversations` and their messages."""
+
+import re
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Depends, Path, Query, Response
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from app.conversations import repository, service
+from app.conversations.bodies import body_of
+from app.conversations.openapi import answers, takes
+from app.conversations.repository import Conversation, Message
+from app.conversations.schemas import (
+    MAX_METADATA,
+    ConversationChange,
+    ConversationOut,
+    ConversationPage,
+    MessageList,
+    MessageOut,
+    MessagePage,
+    NewConversation,
+    NewMessage,
+    NewMessages,
+    metadata_of,
+)
+from app.dependencies import PageDep, PoolDep, SettingsDep, requires
+from app.domain.errors import InvalidRequest, PermissionDenied
+from app.domain.principal import Principal, Scope
+
+router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
+
+
+def _id(conversation_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> UUID:
+    """What is no id names no conversation."""
+    try:
+        return UUID(conversation_id)
+    except ValueError:
+        raise service.no_such_conversation() from None
+
+
+ConversationId = Annotated[UUID, Depends(_id)]
+
+
+def _within_bounds(
+    principal: Annotated[Principal, Depends(requires(Scope.CONVERSATIONS, allow_bound=True))],
+    conversation_id: ConversationId,
+) -> Principal:
+    """A key, or the browser token of this very conversation."""
+    if principal.bound and principal.conversation_id != conversation_id:
+        raise PermissionDenied("This browser token is for something else.", code="token_out_of_bounds")
+    return principal
+
+
+Writer = Annotated[Principal, Depends(requires(Scope.CONVERSATIONS))]
+Reader = Annotated[Principal, Depends(_within_bounds)]
+Text = Annotated[str | None, Query(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
+
+_EXAMPLE: Final = {
+    "external_id": "order-4711",
+    "title": "A broken kettle",
+    "system": "You answer for a shop of household goods.",
+    "metadata": {"customer": 42},
+}
+_MESSAGE: Final = {"role": "user", "content": "My kettle leaks."}
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=answers(201, ConversationOut),
+    openapi_extra=takes(NewConversation, whole=_EXAMPLE, empty={}),
+)
+async def create_conversation(
+    caller: Writer,
+    body: Annotated[NewConversation, Depends(body_of(Decoder(NewConversation)))],
+    pool: PoolDep,
+    settings: SettingsDep,
+) -> Response:
+    """Make a conversation; 409 if the tenant has one with this `external_id`."""
+    async with pool.connection() as conn, conn.transaction():
+        conversation = await service.create(conn, caller.tenant, body)
+    location = settings.location(f"/v1/conversations/{conversation.id}")
+    return _json(_conversation(conversation), 201, {"location": location})
+
+
+@router.get("", responses=answers(200, ConversationPage))
+async def list_conversations(
+    caller: Writer,
+    pool: PoolDep,
+    settings: SettingsDep,
+    page: PageDep,
+    external_id: Text = None,
+    title: Annotated[Text, Query(description="Part of the title, in any case.")] = None,
+    metadata: Annotated[
+        str | None, Query(max_length=MAX_METADATA, description="A JSON object that theirs contain.")
+    ] = None,
+) -> Response:
+    """Conversations, newest first. A page may end early, for its size in bytes: only `next_cursor` tells the end."""
+    contained = metadata_of(metadata.encode()) if metadata is not None else None
+    with service.refusals_told():
+        async with pool.connection() as conn:
+            found = await repository.page(
+                conn,
+                caller.tenant,
+                before=page.cursor,
+                limit=page.limit,
+                max_bytes=settings.max_page_bytes,
+                external_id=external_id,
+                title=_like(title) if title is not None else None,
+                metadata=contained,
+            )
+    next_cursor = str(found[-1].id) if found and found[-1].more else None
+    return _json(ConversationPage([_conversation(each) for each in found], next_cursor))
+
+
+@router.get("/{conversation_id}", responses=answers(200, ConversationOut))
+async def get_conversation(caller: Reader, conversation_id: ConversationId, pool: PoolDep) -> Response:
+    """One conversation, without its messages."""
+    async with pool.connection() as conn:
+        conversation = await repository.get(conn, caller.tenant, conversation_id)
+    if conversation is None:
+        raise service.no_such_conversation()
+    return _json(_conversation(conversation))
+
+
+@router.patch(
+    "/{conversation_id}",
+    responses=answers(200, ConversationOut),
+    openapi_extra=takes(ConversationChange, rename={"title": "A mended kettle"}, clear={"system": None}),
+)
+async def change_conversation(
+    caller: Writer,
+    conversation_id: ConversationId,
+    body: Annotated[ConversationChange, Depends(body_of(Decoder(ConversationChange)))],
+    pool: PoolDep,
+) -> Response:
+    """Change what is named; null clears. The next completion goes by it, one that runs does not."""
+    async with pool.connection() as conn:
+        conversation = await service.change(conn, caller.tenant, conversation_id, body)
+    return _json(_conversation(conversation))
+
+
+@router.delete("/{conversation_id}", status_code=204)
+async def delete_conversation(
+    caller: Writer, conversation_id: ConversationId, pool: PoolDep, settings: SettingsDep
+) -> None:
+    """Delete a conversation with its messages, its completions and their logs; 409 while one of them runs."""
+    await service.delete(pool, settings, caller.tenant, conversation_id)
+
+
+class MessagesPage:
+    """Where a list of messages starts. A cursor is the position of the last one already seen."""
+
+    def __init__(
+        self,
+        limit: Annotated[int, Query(ge=1, le=200, description="Items at the most.")] = 50,
+        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    ) -> None:
+        if cursor is not None and not re.fullmatch(r"[0-9]{1,10}", cursor):
+            raise InvalidRequest("The cursor is not one that this API gave out.", code="invalid_cursor", param="cursor")
+        self.limit = limit
+        self.after = int(cursor or 0)
+
+
+@router.get("/{conversation_id}/messages", responses=answers(200, MessagePage))
+async def list_messages(
+    caller: Reader,
+    conversation_id: ConversationId,
+    pool: PoolDep,
+    settings: SettingsDep,
+    page: Annotated[MessagesPage, Depends(MessagesPage)],
+) -> Response:
+    """Messages in order. A page may end early, for its size in bytes: only `next_cursor` tells the end."""
+    async with pool.connection() as conn:
+        if not await repository.exists(conn, caller.tenant, conversation_id):
+            raise service.no_such_conversation()
+        found = await repository.messages(
+            conn, conversation_id, after=page.after, limit=page.limit, max_bytes=settings.max_page_bytes
+        )
+    next_cursor = str(found[-1].position) if found and found[-1].more else None
+    return _json(MessagePage([_message(each) for each in found], next_cursor))
+
+
+@router.post(
+    "/{conversation_id}/messages",
+    status_code=201,
+    responses=answers(201, MessageList),
+    openapi_extra=takes(NewMessages, one=_MESSAGE, several=[_MESSAGE, {"role": "assistant", "content": "Since when?"}]),
+)
+async def append_messages(
+    caller: Writer,
+    conversation_id: ConversationId,
+    body: Annotated[NewMessage | list[NewMessage], Depends(body_of(Decoder(NewMessages)))],
+    pool: PoolDep,
+    settings: SettingsDep,
+) -> Response:
+    """Add one message, or several at once, at the end; 409 while a completion runs."""
+    new = body if isinstance(body, list) else [body]
+    appended = await service.append(pool, settings, caller.tenant, conversation_id, new)
+    return _json(MessageList([_message(each) for each in appended]), 201)
+
+
+@router.delete("/{conversation_id}/messages/last", status_code=204)
+async def delete_last_message(
+    caller: Writer, conversation_id: ConversationId, pool: PoolDep, settings: SettingsDep
+) -> None:
+    """Take the last message back; 404 if there is none, 409 while a completion runs."""
+    await service.delete_last_message(pool, settings, caller.tenant, conversation_id)
+
+
+def _like(text: str) -> str:
+    """A LIKE pattern for what contains `text` itself."""
+    escaped = re.sub(r"([%_\\])", r"\\\1", text)
+    return f"%{escaped}%"
+
+
+def _conversation(conversation: Conversation) -> ConversationOut:
+    return ConversationOut(
+        id=conversation.id,
+        external_id=conversation.external_id,
+        title=conversation.title,
+        system=Raw(conversation.system) if conversation.system is not None else None,
+        metadata=Raw(conversation.metadata),
+        created_at=conversation.created_at,
+        updated_at=conversation.updated_at,
+    )
+
+
+def _message(message: Message) -> MessageOut:
+    return MessageOut(
+        id=message.id,
+        position=message.position,
+        role=message.role,
+        content=Raw(message.content),
+        completion_id=message.completion_id,
+        created_at=message.created_at,
+    )
+
+
+def _json(body: Struct, status: int = 200, headers: dict[str, Any] | None = None) -> Response:
+    return Response(msgspec.json.encode(body), status, headers, "application/json")
