@@ -76,28 +76,29 @@ lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 
 .venv/.dev: requirements/dev.txt .venv/.tools
 	@echo "Installing what the checks need ..."
-	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/dev.txt || { $(OFFLINE); }
+	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/dev.txt || { $(UNINSTALLED); }
 	@touch $@
 
 .venv/.local: requirements/local.txt .venv/.tools
 	@echo "Installing what Headwater needs ..."
-	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/local.txt || { $(OFFLINE); }
+	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/local.txt || { $(UNINSTALLED); }
 	@touch $@
 
 .venv/.tools: requirements/tools.txt .venv/bin/python
-	@umask 022; $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
-	  -r requirements/tools.txt || { $(OFFLINE); }
+	@umask 022; $(PY) -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+	  -r requirements/tools.txt || { $(UNINSTALLED); }
 	@touch $@
 
 $(OLD_SDK)/.installed: requirements/compat-anthropic-0.txt $(OLD_SDK)/bin/python .venv/.tools
-	@umask 022; $(PY) -m $(UV_INSTALL) --python $(OLD_SDK)/bin/python -r requirements/compat-anthropic-0.txt || { $(OFFLINE); }
+	@umask 022; $(PY) -m $(UV_INSTALL) --python $(OLD_SDK)/bin/python -r requirements/compat-anthropic-0.txt || { $(UNINSTALLED); }
 	@touch $@
 
 # Also made anew when the Python it points to is gone.
 %/bin/python:
 	@umask 022; ./scripts/make-venv $*
 
-OFFLINE = echo "The pinned packages could not be installed: is the package index reachable from here?" >&2; exit 1
+UNINSTALLED = echo "The pinned packages could not be installed: there is no way to the package index from here," \
+	"or it has none for this kind of machine. The reason stands above." >&2; exit 1
 
 .PHONY: clean
 clean:  ## Remove the environments and caches, and keep the data of `make run`

@@ -1,0 +1,101 @@
+"""What `make run` starts: upstream, database and app, each ended in the reverse order whatever happens."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from app.config import Settings
+from local.addresses import answers, free_port, url_of
+from local.api import is_ready, key_works, make_key
+from local.app_process import running_app
+from local.banner import banner
+from local.database import Database, database
+from local.errors import LaunchError
+from local.processes import Child, clear_up, remembered, wait_until
+from local.state import DataFolder, Run, open_data_folder
+from local.upstream_choice import Upstream, upstream
+
+_READY_WITHIN = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    data: Path
+    model: str | None
+    reload: bool
+
+
+def launch(options: Options, settings: Settings) -> None:
+    """Run until KeyboardInterrupt.
+
+    Raises:
+        LaunchError: something cannot be started, or ended by itself.
+    """
+    given_url = settings.database_url.get_secret_value() if "database_url" in settings.model_fields_set else ""
+    with open_data_folder(options.data) as folder:
+        if not (folder.first or given_url):
+            raise LaunchError(_already_running(folder))
+        clear_up(folder.own("children", settings.port))
+        port = free_port(settings.host, settings.port)
+        with upstream(settings, options.model, folder) as source, database(given_url, folder.path) as store:
+            _serve(options, settings, port, folder, source, store)
+
+
+def _already_running(folder: DataFolder) -> str:
+    first = folder.first_run()
+    who = f" (process {first.pid}, {first.url})" if first else ""
+    return (
+        f"Headwater already runs on {folder.path}{who}: end it, or start one beside it "
+        "by setting DATABASE_URL to the database_url in its run.json and HEADWATER_PORT to another port."
+    )
+
+
+def _serve(
+    options: Options, settings: Settings, port: int, folder: DataFolder, source: Upstream, store: Database
+) -> None:
+    url = url_of(settings.host, port)
+    admin_key = settings.admin_key.get_secret_value() if settings.admin_key else folder.admin_key()
+    given = {**source.environment, "HEADWATER_DATABASE_URL": store.url, "HEADWATER_ADMIN_KEY": admin_key}
+    with (
+        running_app(settings, given, port=port, reload=options.reload) as app,
+        remembered([app, *source.server], folder.own("children", port)),
+    ):
+        children = [*source.server, *store.server, app]
+        _wait_until_ready(url, source, children)
+        run = Run(
+            url=url,
+            admin_key=admin_key,
+            key=_first_key(url, admin_key, folder),
+            model=source.model,
+            database_url=store.url,
+            upstream_url=source.url,
+            upstream_simulated=source.simulated,
+            pid=os.getpid(),
+            app_pid=app.process.pid,
+        )
+        with folder.published(run, port):
+            click.echo(banner(run, source.shown, store.shown, folder.path))
+            _watch(children)
+
+
+def _wait_until_ready(url: str, source: Upstream, children: list[Child]) -> None:
+    def ready() -> bool:
+        return is_ready(url) and (not source.simulated or answers(source.url))
+
+    if not wait_until(ready, children, _READY_WITHIN):
+        raise LaunchError(f"The app was not ready within {_READY_WITHIN:.0f} s; what it said stands above.")
+
+
+def _first_key(url: str, admin_key: str, folder: DataFolder) -> str:
+    kept = folder.secret("key")
+    return kept if kept and key_works(url, kept) else folder.keep_secret("key", make_key(url, admin_key))
+
+
+def _watch(children: list[Child]) -> None:
+    while True:
+        for child in children:
+            child.check()
+        time.sleep(0.1)
