@@ -55,7 +55,10 @@ def register(app: FastAPI) -> None:
 
 
 async def _respond(request: Request, exc: Exception) -> Response:
-    return error_response(as_app_error(exc), request.url.path, request.state.request_id)
+    response = error_response(as_app_error(exc), request.url.path, request.state.request_id)
+    if isinstance(exc, HTTPException):
+        response.headers.update(exc.headers or {})  # a 405 says what is allowed
+    return response
 
 
 def as_app_error(exc: Exception) -> AppError:

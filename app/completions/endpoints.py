@@ -9,12 +9,12 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from app.completions import repository
 from app.completions.body import json_object
+from app.completions.repository import Filter
 from app.completions.responses import event_stream, headers, wait_for_answer
 from app.completions.schemas import CreateCompletion, completion_request, full, summary
 from app.completions.service import CompletionsDep
-from app.dependencies import PageDep, PoolDep, SettingsDep, page_of, requires
+from app.dependencies import PageDep, SettingsDep, page_of, requires
 from app.domain.completion import Status
 from app.domain.errors import InvalidRequest, NotFound
 from app.domain.principal import Principal, Scope
@@ -64,7 +64,7 @@ def _validated(decoded: dict[str, Any]) -> CreateCompletion:
 @router.get("", summary="List completions")
 async def list_completions(
     caller: Caller,
-    pool: PoolDep,
+    completions: CompletionsDep,
     page: PageDep,
     status: Status | None = None,
     conversation_id: UUID | None = None,
@@ -72,9 +72,8 @@ async def list_completions(
     created_before: datetime | None = None,
 ) -> Response:
     """The newest first, without their contents."""
-    where = repository.Filter(status, conversation_id, created_after, created_before)
-    async with pool.connection() as conn:
-        rows = await repository.list_page(conn, caller.tenant, where, page.cursor, page.limit + 1)
+    where = Filter(status, conversation_id, created_after, created_before)
+    rows = await completions.page(caller, where, page.cursor, page.limit + 1)
     return _json(page_of([summary(row) for row in rows], page))
 
 

@@ -26,7 +26,8 @@ def check(principal: Principal, body: Mapping[str, Any], messages: Sequence[Any]
 
 def _used(body: Mapping[str, Any], messages: Sequence[Any]) -> Iterator[str]:
     yield from (field for field in FIELDS if body.get(field) is not None)
-    if any(_runs_upstream(tool) for tool in body.get("tools") or ()):
+    tools = body.get("tools")
+    if isinstance(tools, list) and any(_runs_upstream(tool) for tool in tools):
         yield SERVER_TOOLS
     if _names_a_file([*messages, body.get("system")]):
         yield FILE_IDS

@@ -12,7 +12,6 @@ from psycopg.types.json import Jsonb
 from app.domain.completion import CompletionRequest
 from app.domain.ids import uuid7
 from app.domain.principal import Principal
-from app.streaming.instance import Instance
 
 Connection = AsyncConnection[Any]
 
@@ -24,7 +23,9 @@ ADMIT: LiteralString = (
 )
 COLUMNS: LiteralString = (
     "id, conversation_id, status, model, stop_reason, usage, error, attempts, store, on_disconnect, metadata,"
-    " cancel_requested_at, created_at, first_event_at, finished_at, instance_id"
+    " cancel_requested_at, created_at, first_event_at, finished_at, instance_id,"
+    " status = 'streaming' AND NOT EXISTS (SELECT FROM instances i WHERE i.id = completions.instance_id"
+    " AND lease_holds(i.lease_until, i.dead_at, %(lease)s)) AS lost"
 )
 GET: LiteralString = (
     "SELECT " + COLUMNS + ", request, content FROM completions WHERE id = %(id)s AND tenant = %(tenant)s"
@@ -65,6 +66,8 @@ class Admission(msgspec.Struct, frozen=True):
 
 
 class CompletionRow(msgspec.Struct, frozen=True):
+    """`lost` says that it streams no more, although nobody has ended it: the lease of its owner has run out."""
+
     id: UUID
     conversation_id: UUID | None
     status: str
@@ -81,6 +84,7 @@ class CompletionRow(msgspec.Struct, frozen=True):
     first_event_at: datetime | None
     finished_at: datetime | None
     instance_id: UUID
+    lost: bool
     request: bytes | None = None
     content: bytes | None = None
 
@@ -106,7 +110,8 @@ async def admit(
     conn: Connection,
     id: UUID,
     principal: Principal,
-    instance: Instance,
+    instance: UUID,
+    home: str,
     lease: float,
     request: CompletionRequest,
     stored_request: bytes,
@@ -119,8 +124,8 @@ async def admit(
                 "id": id,
                 "tenant": principal.tenant,
                 "key_id": principal.key_id,
-                "instance": instance.id,
-                "home": instance.home,
+                "instance": instance,
+                "home": home,
                 "lease": timedelta(seconds=lease),
                 "model": request.model,
                 "request": stored_request,
@@ -138,20 +143,19 @@ async def admit(
     return admission
 
 
-async def get(conn: Connection, tenant: str, id: UUID) -> CompletionRow | None:
+async def get(conn: Connection, tenant: str, id: UUID, lease: float) -> CompletionRow | None:
     async with conn.cursor(row_factory=class_row(CompletionRow)) as cursor:
-        await cursor.execute(GET, {"tenant": tenant, "id": id})
+        await cursor.execute(GET, {"tenant": tenant, "id": id, "lease": timedelta(seconds=lease)})
         return await cursor.fetchone()
 
 
 async def list_page(
-    conn: Connection, tenant: str, where: Filter, cursor_id: UUID | None, limit: int
+    conn: Connection, tenant: str, where: Filter, cursor_id: UUID | None, limit: int, lease: float
 ) -> list[CompletionRow]:
     """The newest first; `limit` rows at the most, older than `cursor_id`."""
+    parameters = {"tenant": tenant, "cursor": cursor_id, "limit": limit, "lease": timedelta(seconds=lease)}
     async with conn.cursor(row_factory=class_row(CompletionRow)) as cursor:
-        await cursor.execute(
-            LIST, msgspec.structs.asdict(where) | {"tenant": tenant, "cursor": cursor_id, "limit": limit}
-        )
+        await cursor.execute(LIST, msgspec.structs.asdict(where) | parameters)
         return await cursor.fetchall()
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Raw
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.completions.repository import CompletionRow
 from app.domain.completion import CompletionRequest, NewMessage, OnDisconnect
@@ -14,8 +14,17 @@ from app.domain.events import Error
 
 # More than any model writes; a larger number is a mistake.
 MAX_TOKENS = 1_000_000
+# Postgres has no NUL in text.
+MODEL_NAME = r"^[^\x00]+$"
+MAX_METADATA = 16_384
 
 _OURS = {"input", "stream", "store", "on_disconnect", "metadata", "conversation_id"}
+
+
+def _short(metadata: dict[str, Any]) -> dict[str, Any]:
+    if len(msgspec.json.encode(metadata)) > MAX_METADATA:
+        raise ValueError(f"larger than {MAX_METADATA} bytes")
+    return metadata
 
 
 class CreateCompletion(BaseModel):
@@ -27,7 +36,7 @@ class CreateCompletion(BaseModel):
         json_schema_extra={"examples": [{"model": "claude-sim", "input": "Say hello.", "max_tokens": 200}]},
     )
 
-    model: Annotated[str, Field(min_length=1, max_length=200)]
+    model: Annotated[str, Field(max_length=200, pattern=MODEL_NAME)]
     input: Annotated[
         str | list[dict[str, Any]],
         Field(min_length=1, description="The user's words, or Messages API messages: `role` and `content`."),
@@ -57,7 +66,9 @@ class CreateCompletion(BaseModel):
         Literal["continue", "cancel"], Field(description="What to do when nobody reads the stream any more.")
     ] = "continue"
     conversation_id: Annotated[str, Field(description="Take its history, and append this turn to it.")] | None = None
-    metadata: Annotated[dict[str, Any], Field(description="Yours, up to 16 kB of JSON; can be searched.")] = {}
+    metadata: Annotated[
+        dict[str, Any], AfterValidator(_short), Field(description="Yours, up to 16 kB of JSON; can be searched.")
+    ] = {}
 
 
 class _Input(msgspec.Struct, frozen=True):

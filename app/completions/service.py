@@ -1,18 +1,20 @@
 """From a request in any dialect to a running generation, and back to it later."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
+import psycopg
 from fastapi import Depends
 
 from app.completions import held_back, repository
-from app.completions.repository import Admission, CompletionRow, StreamRow
+from app.completions.repository import Admission, CompletionRow, Filter, StreamRow
 from app.dependencies import EngineDep, PoolDep, RequestId, SettingsDep
 from app.domain.completion import CompletionRequest, Status
-from app.domain.errors import AppError, Conflict, Gone, InvalidRequest, NotFound, Unavailable
+from app.domain.errors import AppError, Conflict, Gone, InvalidRequest, NotFound, Unavailable, Unprocessable
 from app.domain.ids import uuid7
 from app.domain.principal import Principal
 from app.providers.base import ProviderRequest
@@ -62,21 +64,25 @@ class Completions:
     async def _admit(self, id: UUID, principal: Principal, request: CompletionRequest) -> Admission:
         stored = msgspec.json.encode({**held_back.without_tokens(request.body), "messages": request.messages})
         for _ in range(_ADMISSION_TRIES):
-            async with self._pool.connection() as conn:
-                admission = await repository.admit(
-                    conn, id, principal, self._engine.instance, self._settings.lease, request, stored
-                )
+            instance = self._engine.instance.id
+            try:
+                async with self._pool.connection() as conn:
+                    admission = await repository.admit(
+                        conn, id, principal, instance, self._settings.home, self._settings.lease, request, stored
+                    )
+            except psycopg.DataError:
+                raise Unprocessable("The request holds a character that cannot be stored, such as NUL.") from None
             if admission.outcome == "admitted":
                 return admission
-            await self._cure(admission)
+            await self._cure(admission, instance)
         raise Unavailable("The request could not be admitted. Try again.", retry_after=1)
 
-    async def _cure(self, admission: Admission) -> None:
-        """Do what lets the next try succeed, or say why there is none."""
+    async def _cure(self, admission: Admission, instance: UUID) -> None:
+        """Do what lets the next try of `instance` succeed, or say why there is none."""
         if admission.outcome == "no_conversation":
             raise NotFound("There is no such conversation.")
         if admission.outcome == "instance_dead":
-            self._engine.control.renew_instance()
+            self._engine.control.renew_instance(instance)
         elif admission.busy_alive or admission.busy_instance is None:
             raise Conflict("This conversation has a running completion.", code="conversation_busy")
         else:
@@ -104,11 +110,31 @@ class Completions:
         Raises:
             NotFound: there is none, or it is another tenant's.
         """
+        row = await self._row(principal, id)
+        return await self._row(principal, id) if await self._interrupt_lost([row]) else row
+
+    async def _row(self, principal: Principal, id: UUID) -> CompletionRow:
         async with self._pool.connection() as conn:
-            row = await repository.get(conn, principal.tenant, id)
+            row = await repository.get(conn, principal.tenant, id, self._settings.lease)
         if row is None or not _within_bounds(principal, id, row.conversation_id):
             raise _no_completion()
         return row
+
+    async def page(self, principal: Principal, where: Filter, cursor: UUID | None, limit: int) -> list[CompletionRow]:
+        """The newest first; `limit` of them at the most, older than `cursor`."""
+        rows = await self._rows(principal, where, cursor, limit)
+        return await self._rows(principal, where, cursor, limit) if await self._interrupt_lost(rows) else rows
+
+    async def _rows(self, principal: Principal, where: Filter, cursor: UUID | None, limit: int) -> list[CompletionRow]:
+        async with self._pool.connection() as conn:
+            return await repository.list_page(conn, principal.tenant, where, cursor, limit, self._settings.lease)
+
+    async def _interrupt_lost(self, rows: Sequence[CompletionRow]) -> bool:
+        """End what lost instances left behind among `rows`; whether there was any."""
+        lost = {row.instance_id for row in rows if row.lost}
+        for instance in lost:
+            await interrupt_if_dead(self._pool, instance, self._settings.lease)
+        return bool(lost)
 
     async def log(self, principal: Principal, id: UUID, after: int) -> AbstractContextManager[Log] | None:
         """The log past position `after`, wherever it is; None if the terminal event was already there.
@@ -147,8 +173,6 @@ class Completions:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CANCEL_WAIT):
                     await generation.log.wait_ended()
-        else:
-            await interrupt_if_dead(self._pool, row.instance_id, self._settings.lease)
         return await self.get(principal, id)
 
     async def delete(self, principal: Principal, id: UUID) -> None:
@@ -157,9 +181,7 @@ class Completions:
             NotFound: there is no such completion.
             Conflict: it is still running.
         """
-        row = await self.get(principal, id)
-        if row.status == Status.STREAMING:
-            await interrupt_if_dead(self._pool, row.instance_id, self._settings.lease)
+        await self.get(principal, id)
         async with self._pool.connection() as conn:
             if not await repository.delete(conn, principal.tenant, id):
                 raise Conflict("The completion is still running: cancel it first.", code="completion_running")

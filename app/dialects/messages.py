@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.completions import held_back
 from app.completions.body import json_object
 from app.completions.responses import event_stream, headers, wait_for_answer
-from app.completions.schemas import MAX_TOKENS
+from app.completions.schemas import MAX_TOKENS, MODEL_NAME
 from app.completions.service import CompletionsDep
 from app.dependencies import EngineDep, SettingsDep, requires
 from app.domain.completion import CompletionRequest, NewMessage, OnDisconnect
@@ -32,7 +32,7 @@ _BODY: dict[str, Any] = {
 class _Messages(msgspec.Struct, frozen=True):
     """What has to be right before the upstream is asked; it judges all the rest itself."""
 
-    model: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    model: Annotated[str, msgspec.Meta(max_length=200, pattern=MODEL_NAME)]
     messages: Annotated[list[NewMessage], msgspec.Meta(min_length=1)]
     max_tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)] | None = None
     stream: bool = False

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from typing import Final
+from uuid import UUID
 
 from app.config import Settings
 from app.db.pool import Pool
@@ -67,15 +68,20 @@ class Control:
     def _take(self, row: Asked) -> None:
         if row.id == self._instance.id:
             if not row.alive:
-                self.renew_instance()
+                self.renew_instance(row.id)
         elif generation := self._registry.get(row.id):
             if row.cancel_requested:
                 generation.stop(Cancelled("The completion was cancelled."))
             elif row.readers_elsewhere:
                 generation.read_elsewhere()
 
-    def renew_instance(self) -> None:
-        """Others have declared this process dead and ended its completions: go on under a new id, without those."""
+    def renew_instance(self, dead: UUID) -> None:
+        """Others have declared this process dead and ended its completions: go on under a new id, without those.
+
+        `dead` is the id that it had then: of several that find out at the same time, the first does it.
+        """
+        if self._instance.id != dead:
+            return
         self._instance.renew()
         self._registry.abandoned.clear()
         self._registry.stop_all(LeaseLost("The instance that produced this answer was replaced."))
@@ -83,4 +89,6 @@ class Control:
     async def _interrupt_abandoned(self) -> None:
         ids = list(self._registry.abandoned)
         await interrupt(self._pool, self._instance.id, ids)
-        self._registry.abandoned.difference_update(ids)
+        async with self._pool.connection() as conn:
+            left = await repository.unfinished(conn, self._instance.id, ids)  # locked by somebody just now
+        self._registry.abandoned.difference_update(set(ids).difference(left))

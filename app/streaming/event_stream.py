@@ -60,7 +60,7 @@ class EventStream(Response):
             more = not log.ended or bool(log.after(self._after))
             if (body or not more) and not await self._pulse.send(send, body, more):
                 return
-            if more:
+            if more and not self._gone:
                 body = await self._next(log)
 
     async def _next(self, log: Log) -> bytes:

@@ -27,8 +27,15 @@ from app.streaming.settlement import Settlement
 
 _log = logging.getLogger(__name__)
 
-# What may cure itself: the server is away, refuses for now, or did not answer in time.
-TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, psycopg_pool.PoolTimeout, OSError, TimeoutError)
+# What may cure itself: the server is away, refuses for now (as one that was demoted), or did not answer in time.
+TRANSIENT = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg_pool.PoolTimeout,
+    OSError,
+    TimeoutError,
+)
 
 
 class LeaseLost(AppError):

@@ -36,8 +36,9 @@ LOST_INSTANCES: LiteralString = (
 )
 UNFINISHED: LiteralString = (
     "SELECT id FROM completions WHERE instance_id = %(instance)s AND status = 'streaming'"
-    " AND (%(ids)b::uuid[] IS NULL OR id = ANY (%(ids)b::uuid[])) ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED"
+    " AND (%(ids)b::uuid[] IS NULL OR id = ANY (%(ids)b::uuid[]))"
 )
+LOCK_UNFINISHED: LiteralString = UNFINISHED + " ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED"
 EVENTS: LiteralString = "SELECT first_seq, data FROM completion_events WHERE completion_id = %(id)s ORDER BY first_seq"
 FOLLOW: LiteralString = (
     "SELECT c.id, c.status, lease_holds(i.lease_until, i.dead_at, %(lease)s) AS owner_alive, c.instance_id, c.end_seq,"
@@ -161,7 +162,13 @@ async def lost_instances(conn: Connection, lease: float) -> list[UUID]:
 async def lock_unfinished(conn: Connection, instance: UUID, ids: Sequence[UUID] | None, limit: int) -> list[UUID]:
     """Some streaming completions of `instance`, locked; those that another transaction is finishing are left out."""
     parameters = {"instance": instance, "ids": list(ids) if ids is not None else None, "limit": limit}
-    cursor = await conn.execute(UNFINISHED, parameters)
+    cursor = await conn.execute(LOCK_UNFINISHED, parameters)
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def unfinished(conn: Connection, instance: UUID, ids: Sequence[UUID]) -> list[UUID]:
+    """Those of `ids` that are streaming completions of `instance`."""
+    cursor = await conn.execute(UNFINISHED, {"instance": instance, "ids": list(ids)})
     return [row[0] for row in await cursor.fetchall()]
 
 

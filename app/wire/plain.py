@@ -47,7 +47,7 @@ def _frame(event: Event) -> bytes:
         case ContentBlockDelta():
             return _delta(event.seq, body)
         case MessageStart():
-            return _named(event.seq, b"message", {"id": body.message.id, "model": body.message.model})
+            return _named(event.seq, b"start", {"id": body.message.id, "model": body.message.model})
         case ContentBlockStart():
             return _block(event.seq, body)
         case MessageDelta():

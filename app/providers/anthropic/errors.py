@@ -12,9 +12,9 @@ _CALLERS_FAULT: Final = {400, 404, 413, 422}
 _MESSAGES: Final = {
     429: "The upstream's rate limit is reached.",
     529: "The upstream is overloaded.",
-    504: "The upstream did not answer in time.",
 }
-_RETRYABLE: Final = {408, 409, 429, 500, 502, 503, 504, 529}
+_LATE: Final = "The upstream did not answer in time."
+_RETRYABLE: Final = {408, 409, 500, 502, 503}
 
 
 def status_error(exc: anthropic.APIStatusError) -> UpstreamError:
@@ -36,18 +36,15 @@ def status_error(exc: anthropic.APIStatusError) -> UpstreamError:
         )
     if status in (401, 403):
         return UpstreamError("The upstream refused this service's credentials.", code="upstream_credentials")
-    return UpstreamError(
-        _MESSAGES.get(status, "The upstream failed."),
-        http_status=504 if status == 504 else 502,
-        type="timeout_error" if status == 504 else "api_error",
-        retryable=status in _RETRYABLE,
-    )
+    if status == 504:
+        return UpstreamTimeout(_LATE)
+    return UpstreamError("The upstream failed.", retryable=status in _RETRYABLE)
 
 
 def connection_error(exc: Exception) -> UpstreamError:
     """The connection could not be made, broke, or stayed silent."""
     if isinstance(exc, (anthropic.APITimeoutError, httpx2.TimeoutException, TimeoutError)):
-        return UpstreamTimeout("The upstream did not answer in time.")
+        return UpstreamTimeout(_LATE)
     return UpstreamError("The connection to the upstream broke.", code="upstream_connection", retryable=True)
 
 
