@@ -12,6 +12,8 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+NULL: Final = Raw(b"null")
+
 
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One entry of a log: `seq` is its position (1, 2, 3, …), `type` its name, `data` its JSON on one line."""
@@ -71,9 +73,11 @@ class ContentBlockStop(msgspec.Struct, frozen=True, gc=False, tag="content_block
 
 
 class Stop(msgspec.Struct, frozen=True):
+    """`stop_details` is `null` where there are none: a union with Raw would take no object."""
+
     stop_reason: str | None = None
     stop_sequence: str | None = None
-    stop_details: Raw | None = None
+    stop_details: Raw = NULL
 
 
 class MessageDelta(msgspec.Struct, frozen=True, tag="message_delta"):
@@ -92,7 +96,7 @@ class Ping(msgspec.Struct, frozen=True, gc=False, tag="ping"):
 
 
 class ErrorDetails(msgspec.Struct, frozen=True):
-    error_code: str = ""
+    error_code: str | None = None
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -142,7 +146,9 @@ def parse(data: bytes) -> Body:
     try:
         return _KNOWN.decode(data)
     except msgspec.ValidationError:
-        return _UNKNOWN.decode(data)
+        unknown = _UNKNOWN.decode(data)
+    # An error in an unknown form is still the end.
+    return Error(ErrorBody("api_error")) if unknown.type == "error" else unknown
 
 
 # An escaped backslash is taken whole, so that the `u` after it is not read as an escape of its own; then a proper

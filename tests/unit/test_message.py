@@ -216,7 +216,6 @@ def test_the_whole_answer_has_what_an_answer_without_streaming_has() -> None:
     }
 
 
-@pytest.mark.xfail(reason="msgspec reads nothing but null into `Raw | None` (domain/events.py: Stop.stop_details)")
 def test_a_refusal_keeps_its_details() -> None:
     step = (
         b'{"type":"message_delta","delta":{"stop_reason":"refusal","stop_sequence":"x","stop_details":{"a": 1}},'
