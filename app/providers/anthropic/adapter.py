@@ -5,7 +5,7 @@ bytes, which costs an eighth of that (docs/architecture.md).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -18,11 +18,13 @@ from app.config import Settings
 from app.domain.errors import UpstreamError
 from app.providers.anthropic.decoders import Decoder, EventStreamDecoder, SseDecoder
 from app.providers.anthropic.errors import connection_error, not_configured, status_error, unsendable
-from app.providers.base import ProviderRequest, ProviderStream
+from app.providers.base import ProviderRequest, ProviderStream, UpstreamModel
 
 Client = AsyncAnthropic | AsyncAnthropicBedrock | AsyncAnthropicAWS
 
 _BEDROCK_VERSION: Final = "bedrock-2023-05-31"
+# The most that one page has.
+_ALL_MODELS: Final = 1000
 
 
 def create_client(settings: Settings) -> Client:
@@ -98,6 +100,13 @@ class AnthropicProvider:
                     extra_headers=_headers(request),
                 )
                 return await response.read()
+
+    async def models(self) -> Sequence[UpstreamModel]:
+        if isinstance(self._client, AsyncAnthropicBedrock):
+            return ()
+        with _errors_as_ours():
+            page = await self._client.models.list(limit=_ALL_MODELS)
+        return [UpstreamModel(model.id, model.display_name, model.created_at) for model in page.data]
 
     async def aclose(self) -> None:
         await self._client.close()
