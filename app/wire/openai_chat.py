@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from app.domain.events import (
+    Body,
     CitationsDelta,
     ContentBlockDelta,
     ContentBlockStart,
@@ -68,25 +69,29 @@ class OpenAIChatEncoder:
         }
         self._head = b"data: " + msgspec.json.encode(head)[:-1] + b',"choices":['
         self._tail = b'],"usage":null}\n\n' if self._include_usage else b"]}\n\n"
+        # The model's name is JSON here, so the first line end is the one between the two.
+        self._before_text, self._behind_text = self._chunk(b'{"content":\n}').split(b"\n", 1)
 
     def skip(self, events: Sequence[Event]) -> None:
         for event in events:
-            self._deltas(event)
+            self._frames(event)
 
     def encode(self, events: Sequence[Event]) -> bytes:
         return b"".join([self._frames(event) for event in events])
 
     def _frames(self, event: Event) -> bytes:
-        deltas = self._deltas(event)
-        match event.type:
-            case "message_stop":
+        """Take one event into the fold; answers what it says."""
+        body = parse(event.data)
+        match body:
+            case ContentBlockDelta(delta=TextDelta(text=text)):  # nearly all there is: written at once
+                self._annotations.grow(text)
+                return b"id: %d\n%b%b%b" % (event.seq, self._before_text, bytes(text), self._behind_text)
+            case MessageStop():
                 return self._end(event.seq)
-            case "error":
-                return b"data: %b\n\nid: %d\ndata: [DONE]\n\n" % (openai_errors.in_stream(event.data), event.seq)
-        frames = [self._chunk(delta) for delta in deltas]
-        if frames:
-            frames[-1] = b"id: %d\n%b" % (event.seq, frames[-1])
-        return b"".join(frames)
+            case Error():
+                return b"data: %b\n\nid: %d\ndata: [DONE]\n\n" % (openai_errors.in_stream(body), event.seq)
+        delta = self._delta(body)
+        return b"id: %d\n%b" % (event.seq, self._chunk(delta)) if delta is not None else b""
 
     def _chunk(self, delta: bytes, reason: bytes = b"null") -> bytes:
         return b'%b{"index":0,"delta":%b,"finish_reason":%b}%b' % (self._head, delta, reason, self._tail)
@@ -104,16 +109,15 @@ class OpenAIChatEncoder:
             frames.append(b'%b],"usage":%b}\n\n' % (self._head, usage))
         return b"%bid: %d\ndata: [DONE]\n\n" % (b"".join(frames), seq)
 
-    def _deltas(self, event: Event) -> list[bytes]:
-        """Take one event into the fold; answers the `delta` of each chunk that it makes, but for the end's."""
-        body = parse(event.data)
+    def _delta(self, body: Body) -> bytes | None:
+        """The `delta` of the chunk that an event makes, if it makes one."""
         match body:
             case ContentBlockDelta():
-                return self._delta(body)
+                return self._block_delta(body)
             case MessageStart():
                 self._named(body.message.model)
                 self._usage = dict(body.message.usage)
-                return [_ROLE]
+                return _ROLE
             case ContentBlockStart():
                 return self._block_start(body)
             case ContentBlockStop():
@@ -121,31 +125,28 @@ class OpenAIChatEncoder:
             case MessageDelta():
                 self._stop = body
                 self._usage |= body.usage
-                return []
+                return None
             case MessageStop() | Ping() | Error() | UnknownEvent():
-                return []
+                return None
         assert_never(body)
 
-    def _delta(self, body: ContentBlockDelta) -> list[bytes]:
+    def _block_delta(self, body: ContentBlockDelta) -> bytes | None:
         match body.delta:
-            case TextDelta(text=text):
-                self._annotations.grow(text)
-                return [b'{"content":%b}' % bytes(text)]
             case InputJsonDelta(partial_json=partial_json):
                 if self._block.type != "tool_use" or not partial_json:
-                    return []
+                    return None
                 self._has_input = True
-                return [self._arguments(partial_json)]
+                return self._arguments(partial_json)
             case ThinkingDelta(thinking=thinking):
-                return [b'{"reasoning_content":%b}' % bytes(thinking)] if self._reasoning else []
+                return b'{"reasoning_content":%b}' % bytes(thinking) if self._reasoning else None
             case CitationsDelta(citation=citation):
                 self._annotations.cite(citation)
-                return []
-            case SignatureDelta():
-                return []
+                return None
+            case SignatureDelta() | TextDelta():
+                return None
         assert_never(body.delta)
 
-    def _block_start(self, body: ContentBlockStart) -> list[bytes]:
+    def _block_start(self, body: ContentBlockStart) -> bytes | None:
         self._block = block_of(body.content_block)
         self._has_input = False
         self._annotations.begin()
@@ -153,20 +154,20 @@ class OpenAIChatEncoder:
             case "tool_use":
                 call = self._block.call("")
                 self._tools += 1
-                return [msgspec.json.encode({"tool_calls": [{"index": self._tools - 1, **call}]})]
+                return msgspec.json.encode({"tool_calls": [{"index": self._tools - 1, **call}]})
             case "text" if bytes(self._block.text) != b'""':
                 self._annotations.grow(self._block.text)
-                return [b'{"content":%b}' % bytes(self._block.text)]
-        return []
+                return b'{"content":%b}' % bytes(self._block.text)
+        return None
 
-    def _block_stop(self) -> list[bytes]:
+    def _block_stop(self) -> bytes | None:
         """What a block says by its end: a call without a word of input has an empty one, which clients parse too."""
         block, self._block = self._block, Block()
         if block.type == "tool_use" and not self._has_input:
-            return [self._arguments(block.arguments())]
+            return self._arguments(block.arguments())
         if annotations := self._annotations.end():
-            return [msgspec.json.encode({"annotations": annotations})]
-        return []
+            return msgspec.json.encode({"annotations": annotations})
+        return None
 
     def _arguments(self, piece: str) -> bytes:
         return msgspec.json.encode({"tool_calls": [{"index": self._tools - 1, "function": {"arguments": piece}}]})

@@ -36,9 +36,9 @@ def error_body(error: AppError, request_id: str) -> bytes:
     return msgspec.json.encode({"error": _told(kind, error.code, error.message, error.param)})
 
 
-def in_stream(data: bytes) -> bytes:
-    """The JSON that ends a stream which an `error` event, with this JSON, has ended."""
-    error = msgspec.json.decode(data, type=Error).error
+def in_stream(event: Error) -> bytes:
+    """The JSON of the chunk that tells of an `error` event."""
+    error = event.error
     code = error.details.error_code if error.details is not None else error.type
     return msgspec.json.encode({"error": _told(error.type, code, error.message, None)})
 

@@ -51,6 +51,7 @@ class Block(msgspec.Struct, frozen=True):
         return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": arguments}}
 
 
+_STRING: Final = msgspec.json.Decoder(str)
 _BLOCK: Final = msgspec.json.Decoder(Block)
 
 
@@ -71,18 +72,18 @@ class Annotations:
     """Citations of web pages, each for the whole text block that it stands in. Others have no form here."""
 
     def __init__(self) -> None:
-        self._length = 0
         self._start = 0
+        self._end = 0
         self._cited: list[_UrlCitation] = []
 
     def begin(self) -> None:
         """A block begins."""
-        self._start = self._length
+        self._start = self._end
         self._cited = []
 
     def grow(self, text: Raw) -> None:
         """The block has more text: positions are characters of the answer's text."""
-        self._length += len(msgspec.json.decode(text, type=str))
+        self._end += len(_STRING.decode(text))
 
     def cite(self, citation: Raw) -> None:
         try:
@@ -92,12 +93,12 @@ class Annotations:
 
     def end(self) -> list[dict[str, Any]]:
         """The block's annotations; it has no more."""
+        place = {"start_index": self._start, "end_index": self._end}
         cited, self._cited = self._cited, []
-        return [self._told(citation) for citation in cited]
-
-    def _told(self, citation: _UrlCitation) -> dict[str, Any]:
-        place = {"start_index": self._start, "end_index": self._length}
-        return {"type": "url_citation", "url_citation": {**place, "url": citation.url, "title": citation.title or ""}}
+        return [
+            {"type": "url_citation", "url_citation": {**place, "url": citation.url, "title": citation.title or ""}}
+            for citation in cited
+        ]
 
 
 class _OutputDetails(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from app.domain.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from app.domain.events import Event, error_event, parse
+from app.domain.events import Error, Event, error_event, parse
 from app.domain.message import MessageFold
 from app.streaming.generation import Cancelled, Interrupted
 from app.wire import openai_errors
@@ -511,5 +511,7 @@ def test_error(name: str) -> None:
 def test_error_in_a_stream_says_the_same(name: str) -> None:
     error, _, type, code = ERRORS[name]
     data = error_event(type=error.type, message=error.message, code=error.code)
-    told = json.loads(openai_errors.in_stream(data))["error"]
+    event = parse(data)
+    assert isinstance(event, Error)
+    told = json.loads(openai_errors.in_stream(event))["error"]
     assert told == {"message": error.message, "type": type, "param": None, "code": code}
