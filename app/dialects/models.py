@@ -55,21 +55,22 @@ def models(catalogue: Catalogue, upstream: Sequence[UpstreamModel]) -> list[dict
     listed = []
     for name, model in catalogue.models.items():
         original = known.get(model.upstream or name)
-        listed.append(_model(name, model.display_name or name, original.created_at if original else _UNKNOWN_DATE))
+        listed.append(_model(name, model.display_name, original.created_at if original else None))
     if not catalogue.only_listed:
         others = [model for model in upstream if model.id not in catalogue.models]
         listed += [_model(model.id, model.display_name, model.created_at) for model in others]
     return listed
 
 
-def _model(id: str, display_name: str, created_at: datetime) -> dict[str, Any]:
+def _model(id: str, display_name: str | None, released: datetime | None) -> dict[str, Any]:
+    created_at = released or _UNKNOWN_DATE
     return {
         "id": id,
         "object": "model",
         "created": int(created_at.timestamp()),
         "owned_by": "anthropic",
         "type": "model",
-        "display_name": display_name,
+        "display_name": display_name or id,
         "created_at": created_at,
     }
 

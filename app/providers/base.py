@@ -16,9 +16,11 @@ class ProviderRequest(msgspec.Struct, frozen=True):
 
 
 class UpstreamModel(msgspec.Struct, frozen=True):
+    """A model as the upstream lists it; those that only resemble the Models API may say no more than its name."""
+
     id: str
-    display_name: str
-    created_at: datetime
+    display_name: str | None = None
+    created_at: datetime | None = None
 
 
 class ProviderStream(Protocol):

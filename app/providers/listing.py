@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from app.domain.errors import UpstreamError
+from app.domain.errors import AppError
 from app.providers.base import Provider, UpstreamModel
 
 _log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Listing:
         try:
             async with asyncio.timeout(_PATIENCE):
                 self._models = await (await self._provider()).models()
-        except (UpstreamError, TimeoutError) as exc:
+        except (AppError, TimeoutError) as exc:
             _log.warning("the upstream did not list its models: %s", exc)
             self._good_until = time.monotonic() + _PAUSE
         else:

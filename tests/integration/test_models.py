@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 
 from app.catalogue import CatalogueError
@@ -74,6 +75,34 @@ async def test_without_a_file_it_is_the_upstreams_list(start_api: StartApi, upst
     }
     assert (await client.get("/v1/models/claude-sim")).json() == body["data"][0]
     assert [request.path for request in upstream.requests] == ["/v1/models"]  # asked once, then remembered
+
+
+LISTS = {
+    "names alone": (b'{"object": "list", "data": [{"id": "a", "object": "model"}]}', ["a"]),
+    "no list": (b'{"models": []}', []),
+    "no json": (b"<html>", []),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_upstreams_that_only_resemble_the_models_api(start_api: StartApi, name: str) -> None:
+    body, ids = LISTS[name]
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/v1/models", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        api = await start_api(upstream_base_url=f"http://127.0.0.1:{runner.addresses[0][1]}")
+        response = await (await api.client_with()).get("/v1/models")
+    finally:
+        await runner.cleanup()
+    assert response.status_code == 200
+    assert [(model["id"], model["display_name"]) for model in response.json()["data"]] == [(id, id) for id in ids]
 
 
 async def test_an_upstream_that_does_not_answer(start_api: StartApi) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import anthropic
 import httpx2
+import msgspec
 from anthropic import AsyncAnthropic, AsyncAnthropicAWS, AsyncAnthropicBedrock, DefaultAioHttpClient
 from anthropic._response import AsyncAPIResponse
 
@@ -25,6 +26,10 @@ Client = AsyncAnthropic | AsyncAnthropicBedrock | AsyncAnthropicAWS
 _BEDROCK_VERSION: Final = "bedrock-2023-05-31"
 # The most that one page has.
 _ALL_MODELS: Final = 1000
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    data: list[UpstreamModel]
 
 
 def create_client(settings: Settings) -> Client:
@@ -105,8 +110,12 @@ class AnthropicProvider:
         if isinstance(self._client, AsyncAnthropicBedrock):
             return ()
         with _errors_as_ours():
-            page = await self._client.models.list(limit=_ALL_MODELS)
-        return [UpstreamModel(model.id, model.display_name, model.created_at) for model in page.data]
+            response = await self._client.models.with_raw_response.list(limit=_ALL_MODELS)
+            listed = await response.read()
+        try:
+            return msgspec.json.decode(listed, type=_Listed).data
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise UpstreamError("The upstream's list cannot be read.", code="upstream_malformed") from None
 
     async def aclose(self) -> None:
         await self._client.close()
