@@ -39,8 +39,8 @@ def error_body(error: AppError, request_id: str) -> bytes:
 def in_stream(event: Error) -> bytes:
     """The JSON of the chunk that tells of an `error` event."""
     error = event.error
-    code = error.details.error_code if error.details is not None else error.type
-    return msgspec.json.encode({"error": _told(error.type, code, error.message, None)})
+    code = error.details.error_code if error.details is not None else None
+    return msgspec.json.encode({"error": _told(error.type, code or error.type, error.message, None)})
 
 
 def _told(kind: str, code: str, message: str, param: str | None) -> dict[str, Any]:
