@@ -12,7 +12,7 @@ from fastapi import Depends
 
 from app.completions import held_back, repository
 from app.completions.repository import Admission, CompletionRow, Filter, StreamRow
-from app.dependencies import EngineDep, PoolDep, RequestId, SettingsDep
+from app.dependencies import CatalogueDep, EngineDep, PoolDep, RequestId, SettingsDep
 from app.domain.completion import CompletionRequest, Status
 from app.domain.errors import (
     AppError,
@@ -41,8 +41,16 @@ _CANCEL_WAIT = 2.0
 class Completions:
     """One request's view of the completions: what endpoints of every dialect call."""
 
-    def __init__(self, settings: SettingsDep, pool: PoolDep, engine: EngineDep, request_id: RequestId) -> None:
+    def __init__(
+        self,
+        settings: SettingsDep,
+        catalogue: CatalogueDep,
+        pool: PoolDep,
+        engine: EngineDep,
+        request_id: RequestId,
+    ) -> None:
         self._settings = settings
+        self._catalogue = catalogue
         self._pool = pool
         self._engine = engine
         self._request_id = request_id
@@ -50,9 +58,12 @@ class Completions:
     async def create(self, principal: Principal, request: CompletionRequest) -> Generation:
         """Admit and launch; returns at the first event, or when it is time to answer without one.
 
+        What is stored, and asked of the upstream, is the model that an alias stands for.
+
         Raises:
             AppError: refused here, or by the upstream before its first event.
         """
+        request = self._with_upstreams_name(request)
         self._check(principal, request)
         with self._engine.registry.place():
             id = uuid7()
@@ -63,13 +74,15 @@ class Completions:
         await generation.started(self._settings.peek_timeout)
         return generation
 
+    def _with_upstreams_name(self, request: CompletionRequest) -> CompletionRequest:
+        model = self._catalogue.upstream_name(request.model)
+        return msgspec.structs.replace(request, body={**request.body, "model": model})
+
     def _check(self, principal: Principal, request: CompletionRequest) -> None:
         if principal.bound and (
             request.conversation_id is None or principal.conversation_id != request.conversation_id
         ):
             raise NotFound("There is no such conversation.")
-        if self._settings.models and request.model not in self._settings.models:
-            raise NotFound(f"There is no model `{request.model}` here.", code="model_not_found", param="model")
         held_back.check(principal, request.body, [msgspec.json.decode(message.content) for message in request.messages])
 
     async def _admit(self, id: UUID, principal: Principal, request: CompletionRequest) -> Admission:

@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 class Cancelled(AppError):
     status = 409
     code = "cancelled"
+    should_retry = False  # SDKs would take a 409 for a reason to ask once more
 
 
 class Interrupted(AppError):
