@@ -31,8 +31,8 @@ run: .venv/.local  ## Start Headwater here, with its own Postgres and a simulate
 
 .PHONY: test
 test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the database again on 16
-	$(PY) -m pytest -m "$(QUICK)"
-	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
+	$(PY) -m pytest -n 4 -m "$(QUICK)"
+	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest -n 4 -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
 
 .PHONY: test-all
 test-all: pgbouncer $(OLD_SDK)/.installed test  ## Run the tests, and those that need PgBouncer, an older SDK or much time

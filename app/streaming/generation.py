@@ -173,11 +173,10 @@ class Generation:
 
     async def _pump(self) -> None:
         """From the upstream's reads into the log, until the message has stopped."""
+        provider = await self._provider()  # the first one waits for the SDK's import, which is no part of its stream
         try:
             async with asyncio.timeout(self._settings.total_timeout):
-                opened = await open_upstream(
-                    await self._provider(), self._admitted.request, self._settings, self._attempted
-                )
+                opened = await open_upstream(provider, self._admitted.request, self._settings, self._attempted)
                 try:
                     whole = await self._read(opened)
                 finally:
