@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     )
     upstream_version: str = Field(default="2023-06-01", description="`anthropic-version` where the caller names none.")
     models: list[str] = Field(default=[], description="Models that may be asked for; empty leaves it to the upstream.")
+    max_tokens: int = Field(default=4096, ge=1, description="Longest answer where the caller may leave it out.")
     connect_timeout: float = Field(default=5.0, gt=0)
     first_event_timeout: float = Field(default=60.0, gt=0)
     idle_timeout: float = Field(default=120.0, gt=0, description="Longest silence of the upstream between two events.")
@@ -73,6 +74,11 @@ class Settings(BaseSettings):
     follow_tick_max: float = Field(default=1.0, gt=0)
     maintenance_interval: float = Field(default=30.0, gt=0)
     log_retention: float = Field(default=7 * 86400.0, gt=0, description="A finished stream can be replayed this long.")
+
+    @property
+    def runs_in_background(self) -> bool:
+        """Whether a generation goes on that no response waits for: a frozen process does nothing."""
+        return self.home != "lambda"
 
     def location(self, path: str) -> str:
         """`path` as a `Location` header names it."""

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import psycopg_pool
@@ -21,11 +21,14 @@ from app.domain.errors import (
     Unavailable,
     Unprocessable,
 )
-from app.wire import anthropic_messages, problem
+from app.wire import anthropic_messages, openai_errors, problem
 
 _log = logging.getLogger(__name__)
 
 _BY_STATUS: dict[int, type[AppError]] = {404: NotFound, 405: MethodNotAllowed, 413: RequestTooLarge}
+
+# The dialects that have a shape of their own, by path.
+_SHAPES: Final = {"/v1/messages": anthropic_messages, "/v1/responses": openai_errors}
 
 
 def error_response(error: AppError, path: str, request_id: str) -> Response:
@@ -35,13 +38,9 @@ def error_response(error: AppError, path: str, request_id: str) -> Response:
         headers["retry-after"] = str(math.ceil(error.retry_after))
     if error.should_retry is not None:
         headers["x-should-retry"] = str(error.should_retry).lower()
-    if path.startswith("/v1/messages"):
-        return Response(
-            anthropic_messages.error_body(error, request_id),
-            anthropic_messages.status(error),
-            headers,
-            "application/json",
-        )
+    for prefix, shape in _SHAPES.items():
+        if path.startswith(prefix):
+            return Response(shape.error_body(error, request_id), shape.status(error), headers, "application/json")
     return Response(problem.error_body(error, request_id), error.http_status, headers, problem.MEDIA_TYPE)
 
 

@@ -15,13 +15,21 @@ from app.config import Settings
 from app.conversations import endpoints as conversations
 from app.db.pool import create_pool
 from app.dependencies import State
-from app.dialects import messages
+from app.dialects import messages, responses
 from app.middleware import BodyLimit, Draining, RequestContext
 from app.providers.load import LazyProvider
 from app.streaming.engine import Engine
 
 # What a page on another origin may read of an answer.
-EXPOSED_HEADERS = ["location", "request-id", "retry-after", "x-completion-id", "x-request-id", "x-should-retry"]
+EXPOSED_HEADERS = [
+    "location",
+    "request-id",
+    "retry-after",
+    "x-completion-id",
+    "x-ignored-params",
+    "x-request-id",
+    "x-should-retry",
+]
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -51,8 +59,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.engine = engine
     error_handlers.register(app)
     _add_middleware(app, settings, engine)
-    for router in (health.router, access.router, conversations.router, completions.router, messages.router):
-        app.include_router(router)
+    for part in (health, access, conversations, completions, messages, responses):
+        app.include_router(part.router)
     return app
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -11,6 +11,7 @@ import psycopg
 from fastapi import Depends
 
 from app.completions import held_back, repository
+from app.completions.history import PREVIOUS, history, lift_system, previous_error
 from app.completions.repository import Admission, CompletionRow, Filter, StreamRow
 from app.dependencies import EngineDep, PoolDep, RequestId, SettingsDep
 from app.domain.completion import CompletionRequest, Status
@@ -49,7 +50,8 @@ class Completions:
             id = uuid7()
             admission = await self._admit(id, principal, request)
             generation = self._engine.launch(self._admitted(id, principal, request, admission))
-        await generation.started(self._settings.peek_timeout)
+        if not request.background:
+            await generation.started(self._settings.peek_timeout)
         return generation
 
     def _check(self, principal: Principal, request: CompletionRequest) -> None:
@@ -57,6 +59,8 @@ class Completions:
             request.conversation_id is None or principal.conversation_id != request.conversation_id
         ):
             raise NotFound("There is no such conversation.")
+        if request.background and not self._settings.runs_in_background:
+            raise InvalidRequest("This home cannot run anything in the background.", param="background")
         if self._settings.models and request.model not in self._settings.models:
             raise NotFound(f"There is no model `{request.model}` here.", code="model_not_found", param="model")
         held_back.check(principal, request.body, [msgspec.json.decode(message.content) for message in request.messages])
@@ -83,20 +87,26 @@ class Completions:
             raise NotFound("There is no such conversation.")
         if admission.outcome == "instance_dead":
             self._engine.control.renew_instance(instance)
+        elif admission.outcome in PREVIOUS:
+            raise previous_error(admission.outcome)
         elif admission.busy_alive or admission.busy_instance is None:
+            if admission.outcome == "previous_running":
+                raise previous_error(admission.outcome)
             raise Conflict("This conversation has a running completion.", code="conversation_busy")
         else:
             await interrupt_if_dead(self._pool, admission.busy_instance, self._settings.lease)
 
     def _admitted(self, id: UUID, principal: Principal, request: CompletionRequest, admission: Admission) -> Admitted:
-        history = zip(admission.history_roles or (), admission.history_contents or (), strict=True)
-        new = [(message.role, bytes(message.content)) for message in request.messages]
-        body: dict[str, Any] = {
-            **request.body,
-            "messages": [{"role": role, "content": msgspec.json.decode(content)} for role, content in [*history, *new]],
-        }
+        body = dict(request.body)
         if admission.system is not None:
             body.setdefault("system", msgspec.json.decode(admission.system))
+        messages = [
+            {"role": message.role, "content": msgspec.json.decode(message.content)}
+            for message in [*history(admission), *request.messages]
+        ]
+        if request.lift_system:
+            messages = lift_system(body, messages)
+        body["messages"] = messages
         return Admitted(
             id=id,
             tenant=principal.tenant,
@@ -119,6 +129,11 @@ class Completions:
         if row is None or not _within_bounds(principal, id, row.conversation_id):
             raise _no_completion()
         return row
+
+    async def contents(self, principal: Principal, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+        """The answers of those that the caller has, as JSON arrays of content blocks."""
+        async with self._pool.connection() as conn:
+            return await repository.contents(conn, principal.tenant, ids)
 
     async def page(self, principal: Principal, where: Filter, cursor: UUID | None, limit: int) -> list[CompletionRow]:
         """The newest first; `limit` of them at the most, older than `cursor`."""

@@ -33,6 +33,9 @@ class Cancelled(AppError):
     status = 409
     code = "cancelled"
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, should_retry=False)  # SDKs try again after a 409
+
 
 class Interrupted(AppError):
     status = 503
