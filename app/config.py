@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     )
     upstream_version: str = Field(default="2023-06-01", description="`anthropic-version` where the caller names none.")
     models: list[str] = Field(default=[], description="Models that may be asked for; empty leaves it to the upstream.")
-    max_tokens: int = Field(default=4096, ge=1, description="Longest answer where the caller may leave it out.")
+    default_max_tokens: int = Field(default=8192, ge=1, description="Longest answer, where the request names none.")
     connect_timeout: float = Field(default=5.0, gt=0)
     first_event_timeout: float = Field(default=60.0, gt=0)
     idle_timeout: float = Field(default=120.0, gt=0, description="Longest silence of the upstream between two events.")

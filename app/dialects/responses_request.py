@@ -112,7 +112,7 @@ def completion_request(asked: CreateResponse, settings: Settings) -> tuple[Compl
         NotFound: what it names cannot exist.
     """
     ignored = _unheeded(asked)
-    body: dict[str, Any] = {"model": asked.model, "max_tokens": asked.max_output_tokens or settings.max_tokens}
+    body: dict[str, Any] = {"model": asked.model, "max_tokens": asked.max_output_tokens or settings.default_max_tokens}
     json_only = _answer_form(asked, body)
     if system := _system(asked.instructions, json_only=json_only):
         body["system"] = system

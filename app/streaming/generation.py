@@ -32,9 +32,7 @@ _log = logging.getLogger(__name__)
 class Cancelled(AppError):
     status = 409
     code = "cancelled"
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, should_retry=False)  # SDKs try again after a 409
+    should_retry = False  # SDKs would take a 409 for a reason to ask once more
 
 
 class Interrupted(AppError):

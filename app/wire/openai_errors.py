@@ -1,16 +1,29 @@
-"""Errors in the shape of OpenAI's API, for all of its dialects."""
+"""Errors in OpenAI's shape: the same four keys in every body, and inside streams."""
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from app.domain.errors import AppError
+from app.domain.events import Error
 
-# Where the canonical status is not theirs.
+_SERVER: Final = "server_error"
+_REQUEST: Final = "invalid_request_error"
+
+# By the kind of error in Anthropic's terms: `type`, and `code` where it is always the same.
+_KINDS: Final[dict[str, tuple[str, str | None]]] = {
+    "authentication_error": (_REQUEST, "invalid_api_key"),
+    "billing_error": ("insufficient_quota", "insufficient_quota"),
+    "rate_limit_error": ("rate_limit_error", "rate_limit_exceeded"),
+    "overloaded_error": (_SERVER, "overloaded"),
+    "api_error": (_SERVER, None),
+    "timeout_error": (_SERVER, None),
+}
+# Codes that say no more than the status does.
+_GENERAL: Final = ("invalid_request", "validation_failed", "upstream_refused")
+# Statuses that OpenAI's clients know under another number.
 _STATUSES: Final = {402: 429, 422: 400, 529: 503}
-_CODES: Final = {401: "invalid_api_key", 402: "insufficient_quota", 429: "rate_limit_exceeded"}
-# What says no more than the status does.
-_GENERIC: Final = ("invalid_request", "validation_failed")
+_TOO_LONG: Final = "prompt is too long"
 
 
 def status(error: AppError) -> int:
@@ -18,25 +31,26 @@ def status(error: AppError) -> int:
 
 
 def error_body(error: AppError, request_id: str) -> bytes:
-    """The body of an error; the request's id travels in a header alone."""
-    body = {"message": error.message, "type": _type(error), "param": error.param, "code": _code(error)}
-    return msgspec.json.encode({"error": body})
+    """The body of an error that is answered instead of a stream; the request's id is in the headers."""
+    kind = "billing_error" if error.http_status == 402 else error.type
+    return msgspec.json.encode({"error": _told(kind, error.code, error.message, error.param)})
 
 
-def _type(error: AppError) -> str:
-    match error.http_status:
-        case 402:
-            return "insufficient_quota"
-        case 429:
-            return "rate_limit_error"
-        case code if code >= 500:
-            return "server_error"
-    return "invalid_request_error"
+def in_stream(data: bytes) -> bytes:
+    """The JSON that ends a stream which an `error` event, with this JSON, has ended."""
+    error = msgspec.json.decode(data, type=Error).error
+    code = error.details.error_code if error.details is not None else error.type
+    return msgspec.json.encode({"error": _told(error.type, code, error.message, None)})
 
 
-def _code(error: AppError) -> str | None:
-    if error.http_status in (503, 529):
-        return "overloaded"
-    if error.code in _GENERIC:
-        return None
-    return _CODES.get(error.http_status, error.code)
+def _told(kind: str, code: str, message: str, param: str | None) -> dict[str, Any]:
+    type, fixed = _KINDS.get(kind, (_REQUEST, None))
+    return {"message": message, "type": type, "param": param, "code": fixed or _code(kind, code, message)}
+
+
+def _code(kind: str, code: str, message: str) -> str | None:
+    if code not in _GENERAL:
+        return code
+    if kind == "not_found_error":
+        return "model_not_found"  # it is all that an upstream could not find
+    return "context_length_exceeded" if message.startswith(_TOO_LONG) else None

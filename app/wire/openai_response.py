@@ -7,7 +7,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw
 
-from app.domain.events import Error
+from app.domain.events import NULL, Error
+from app.domain.ids import made_at
 from app.domain.message import MessageFold
 from app.wire.openai_items import INCOMPLETE, REFUSED, Item, output_items
 
@@ -60,7 +61,7 @@ def response(
     return {
         "id": response_id(head.id),
         "object": "response",
-        "created_at": (head.id.int >> 80) // 1000,  # a UUIDv7 begins with its time
+        "created_at": made_at(head.id),
         "status": ending.status,
         "background": head.background,
         "error": ending.error,
@@ -90,7 +91,7 @@ def stored(
     head: Head, stop_reason: str | None, content: bytes | None, usage: bytes | None, refused: str | None = None
 ) -> dict[str, Any]:
     """The same, from what the store has of it."""
-    refused = refused or refusal(stop_reason, None)
+    refused = refused or refusal(stop_reason, NULL)
     return response(head, ending(stop_reason), _output(head.id, content, refused), usage_of(usage))
 
 
@@ -124,11 +125,11 @@ def failure(event: Error | None) -> Ending:
     return Ending(FAILED, error={"code": theirs, "message": event.error.message, "type": code})
 
 
-def refusal(stop_reason: str | None, details: Raw | None) -> str | None:
+def refusal(stop_reason: str | None, details: Raw) -> str | None:
     """What a refused answer says of it."""
     if stop_reason != "refusal":
         return None
-    said = msgspec.json.decode(details) if details is not None else None
+    said = msgspec.json.decode(details)
     explanation = said.get("explanation") if isinstance(said, dict) else None
     return explanation if isinstance(explanation, str) and explanation else REFUSED
 
