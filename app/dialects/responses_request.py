@@ -86,7 +86,7 @@ def read(body: Mapping[str, Any]) -> CreateResponse:
         asked = msgspec.convert(body, CreateResponse)
     except msgspec.ValidationError as exc:
         found = _PLACE.search(str(exc))
-        raise invalid(found[1] if found else "body", _PLACE.sub("", str(exc))) from None
+        raise invalid(found[1].removesuffix("[...]") if found else "body", _PLACE.sub("", str(exc))) from None
     _check(asked)
     return asked
 
