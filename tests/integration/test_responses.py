@@ -442,6 +442,15 @@ async def test_what_the_dialect_has_no_word_for_breaks_nothing(
     assert (await retrieved(one, final["id"]))["status"] == final["status"]
 
 
+async def something_recorded(pair: Pair) -> None:
+    with Postgres.connect(pair.database_url) as conn:
+        for _ in range(100):
+            if conn.execute("SELECT FROM completion_events WHERE last_seq > 5").fetchall():
+                return
+            await asyncio.sleep(0.1)
+    raise AssertionError("nothing was recorded")
+
+
 async def test_a_lost_instance_ends_its_responses(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("lost")
     async with (
@@ -452,7 +461,7 @@ async def test_a_lost_instance_ends_its_responses(postgres: Postgres, tmp_path_f
         running = await created(one, model=pair.model("tokens=500&rate=20"), background=True)
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(read_on(other, running["id"], starting_after=10_000))
-            await asyncio.sleep(1)
+            await something_recorded(pair)
             pair.one.kill()
         (last,) = reading.result()  # it had more than was stored, and still hears of the end
         assert (last.event, last.data["sequence_number"]) == ("response.failed", 10_001)
