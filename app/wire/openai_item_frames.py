@@ -42,7 +42,7 @@ class ItemFrames:
         self._block: Block | None = None  # what grows in it
         self._parts: list[Item] = []
         self._grown = 0  # deltas of the block that were shown in frames of their own
-        self._arguments = ""
+        self._arguments: list[str] = []
 
     def start(self, block: Block) -> None:
         item_type = item_type_of(block.type)
@@ -51,18 +51,20 @@ class ItemFrames:
         if item_type == "message":
             self._open_message()
             self._in_part(b"response.content_part.added", part=text_part(_EMPTY))
+            self._say(block.fields().get("text", _EMPTY))
         elif item_type is not None:
             self.close()
             self._open(item_type)
             self._added(self._begun(block))
+            if block.type == "thinking":
+                self._think(block.fields().get("thinking", _EMPTY))
 
     def delta(self, delta: Delta) -> None:
         if self._block is None:
             return
         match self._block.type, delta:
             case "text", TextDelta(text=text):
-                fields = _TEXT % (self._item.encode(), len(self.output), len(self._parts), bytes(text))
-                self._frames.add(b"response.output_text.delta", fields)
+                self._say(text)
             case "text", CitationsDelta(citation=citation):
                 self._annotate(self._block, msgspec.json.decode(citation))
             case "thinking", ThinkingDelta(thinking=thinking):
@@ -103,7 +105,7 @@ class ItemFrames:
             growing = [] if self._block is None else [block_part(self._block.fields())]
             self.output.append(message(self._item, INCOMPLETE, [*self._parts, *growing]))
         elif self._block.type == "tool_use":
-            self.output.append(self._call_item(self._block, INCOMPLETE, self._arguments))
+            self.output.append(self._call_item(self._block, INCOMPLETE, "".join(self._arguments)))
         else:
             self.output.append(block_item(self._item, INCOMPLETE, self._block.fields()))
 
@@ -119,7 +121,7 @@ class ItemFrames:
 
     def _begun(self, block: Block) -> Item:
         if block.type == "tool_use":
-            self._arguments = ""
+            self._arguments = []
             return self._call_item(block, IN_PROGRESS, "")
         return reasoning(self._item, IN_PROGRESS, None, None)
 
@@ -143,12 +145,19 @@ class ItemFrames:
     def _in_part(self, kind: bytes, **fields: Any) -> None:
         self._in_item(kind, content_index=len(self._parts), **fields)
 
+    def _say(self, text: Raw) -> None:
+        if bytes(text) != b'""':
+            fields = _TEXT % (self._item.encode(), len(self.output), len(self._parts), bytes(text))
+            self._frames.add(b"response.output_text.delta", fields)
+
     def _annotate(self, block: Block, citation: Any) -> None:
         cited = annotation(citation, len(string(block.fields().get("text"))))
         index, self._grown = self._grown, self._grown + 1
         self._in_part(b"response.output_text.annotation.added", annotation_index=index, annotation=cited)
 
     def _think(self, thinking: Raw) -> None:
+        if bytes(thinking) == b'""':
+            return
         if not self._grown:
             part = {"type": "summary_text", "text": ""}
             self._in_item(b"response.reasoning_summary_part.added", summary_index=0, part=part)
@@ -165,14 +174,15 @@ class ItemFrames:
         self._done(item)
 
     def _argue(self, piece: str) -> None:
-        self._arguments += piece
+        self._arguments.append(piece)
         self._in_item(b"response.function_call_arguments.delta", delta=piece)
 
     def _call(self, block: Block) -> None:
         if not self._arguments:  # also for those who only add up what grows
             self._argue(bytes(block.fields().get("input", Raw(b"{}"))).decode())
-        item = self._call_item(block, COMPLETED if _is_json(self._arguments) else INCOMPLETE, self._arguments)
-        self._in_item(b"response.function_call_arguments.done", name=item["name"], arguments=self._arguments)
+        arguments = "".join(self._arguments)
+        item = self._call_item(block, COMPLETED if _is_json(arguments) else INCOMPLETE, arguments)
+        self._in_item(b"response.function_call_arguments.done", name=item["name"], arguments=arguments)
         self._done(item)
 
     def _refuse(self, refused: str) -> None:

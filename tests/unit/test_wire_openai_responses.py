@@ -106,6 +106,17 @@ ANSWERS = {
     "failed in a thought": [start(), *thinking(0, "Let")[:2], error("cancelled")],
     "failed in a call": [start(), *call(0, '{"a"')[:2], error("interrupted")],
     "failed first": [error("upstream_overloaded", "overloaded_error")],
+    "begun whole": [
+        start(),
+        block(0, type="thinking", thinking="a", signature="c2ln"),
+        stop(0),
+        block(1, type="text", text="b"),
+        delta(1, "text_delta", text=""),
+        stop(1),
+        block(2, type="tool_use", id="toolu_2", name="look", input={"a": 1}),
+        stop(2),
+        *end("tool_use"),
+    ],
     "strange text": [start(), *text(0, "\r\ndata: \u2028\x85\n\n", "👩‍👩‍👧 e\u0301", '"\\'), *end("stop_sequence")],
 }
 every_answer = pytest.mark.parametrize("bodies", ANSWERS.values(), ids=ANSWERS.keys())
@@ -176,6 +187,9 @@ KINDS = {
     "failed in a thought": "item.added summary_part.added summary.delta failed",
     "failed in a call": "item.added args.delta failed",
     "failed first": "failed",
+    "begun whole": "item.added summary_part.added summary.delta summary.done summary_part.done item.done"
+    " item.added part.added text.delta text.done part.done item.done"
+    " item.added args.delta args.done item.done completed",
     "strange text": "item.added part.added text.delta text.delta text.delta text.done part.done item.done completed",
 }
 SHORT = {
