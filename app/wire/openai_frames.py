@@ -14,13 +14,17 @@ class Frames:
         self._next = 0
         self._frames: list[bytes] = []
 
-    def add(self, kind: bytes, fields: Mapping[str, Any] | bytes) -> None:
-        """One more; `fields` may be JSON already, without its braces."""
+    def add(self, kind: bytes, fields: Mapping[str, Any]) -> None:
         number, self._next = self._next, self._next + 1
         if number > self._starting_after:
-            json = fields if isinstance(fields, bytes) else msgspec.json.encode(fields)[1:-1]
+            json = msgspec.json.encode(fields)[1:-1]
             frame = b'event: %b\ndata: {"type":"%b","sequence_number":%d,%b}\n\n' % (kind, kind, number, json)
             self._frames.append(frame)
+
+    def only(self, form: bytes, seq: int, json: bytes) -> bytes:
+        """The one frame of an event, made at once: `form` takes the position, the number and a value."""
+        number, self._next = self._next, self._next + 1
+        return form % (seq, number, json) if number > self._starting_after else b""
 
     def pass_over_lost(self) -> None:
         """Go on behind what the reader has, although it is more than there is."""

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw
 
-from app.domain.events import CitationsDelta, Delta, InputJsonDelta, TextDelta, ThinkingDelta, well_formed
+from app.domain.events import CitationsDelta, Delta, InputJsonDelta, ThinkingDelta, well_formed
 from app.domain.message import Block
 from app.wire.openai_frames import Frames
 from app.wire.openai_items import (
@@ -28,7 +28,11 @@ from app.wire.openai_items import (
 )
 
 _EMPTY: Final = Raw(b'""')
-_TEXT: Final = b'"item_id":"%b","output_index":%d,"content_index":%d,"delta":%b,"logprobs":[]'
+_TEXT: Final = (
+    b"id: %%d\nevent: response.output_text.delta\n"
+    b'data: {"type":"response.output_text.delta","sequence_number":%%d,'
+    b'"item_id":"%b","output_index":%d,"content_index":%d,"delta":%%b,"logprobs":[]}\n\n'
+)
 
 
 class ItemFrames:
@@ -39,6 +43,7 @@ class ItemFrames:
         self._completion = completion
         self._frames = frames
         self._item = ""  # the id of the open item
+        self._text_form = b""  # of the frames of the text that grows
         self._block: Block | None = None  # what grows in it
         self._parts: list[Item] = []
         self._grown = 0  # deltas of the block that were shown in frames of their own
@@ -47,11 +52,14 @@ class ItemFrames:
     def start(self, block: Block) -> None:
         item_type = item_type_of(block.type)
         self._block = block if item_type else None
+        self._text_form = b""
         self._grown = 0
         if item_type == "message":
             self._open_message()
             self._in_part(b"response.content_part.added", part=text_part(_EMPTY))
-            self._say(block.fields().get("text", _EMPTY))
+            self._text_form = _TEXT % (self._item.encode(), len(self.output), len(self._parts))
+            if bytes(text := block.fields().get("text", _EMPTY)) != b'""':
+                self._in_part(b"response.output_text.delta", delta=text, logprobs=[])
         elif item_type is not None:
             self.close()
             self._open(item_type)
@@ -59,12 +67,17 @@ class ItemFrames:
             if block.type == "thinking":
                 self._think(block.fields().get("thinking", _EMPTY))
 
+    def text(self, text: Raw, seq: int) -> bytes:
+        """The frame of most events."""
+        json = bytes(text)
+        if not self._text_form or json == b'""':
+            return b""
+        return self._frames.only(self._text_form, seq, json)
+
     def delta(self, delta: Delta) -> None:
         if self._block is None:
             return
         match self._block.type, delta:
-            case "text", TextDelta(text=text):
-                self._say(text)
             case "text", CitationsDelta(citation=citation):
                 self._annotate(self._block, msgspec.json.decode(citation))
             case "thinking", ThinkingDelta(thinking=thinking):
@@ -74,7 +87,7 @@ class ItemFrames:
 
     def stop(self) -> None:
         """The end of the block that grows."""
-        block, self._block = self._block, None
+        block, self._block, self._text_form = self._block, None, b""
         if block is None:
             return
         match block.type:
@@ -144,11 +157,6 @@ class ItemFrames:
 
     def _in_part(self, kind: bytes, **fields: Any) -> None:
         self._in_item(kind, content_index=len(self._parts), **fields)
-
-    def _say(self, text: Raw) -> None:
-        if bytes(text) != b'""':
-            fields = _TEXT % (self._item.encode(), len(self.output), len(self._parts), bytes(text))
-            self._frames.add(b"response.output_text.delta", fields)
 
     def _annotate(self, block: Block, citation: Any) -> None:
         cited = annotation(citation, len(string(block.fields().get("text"))))

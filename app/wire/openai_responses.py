@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from app.domain.events import (
+    Body,
     ContentBlockDelta,
     ContentBlockStart,
     ContentBlockStop,
@@ -17,6 +18,7 @@ from app.domain.events import (
     MessageStart,
     MessageStop,
     Ping,
+    TextDelta,
     UnknownEvent,
     parse,
 )
@@ -53,9 +55,18 @@ class OpenAIResponsesEncoder:
     def _encode(self, event: Event) -> bytes:
         body = parse(event.data)
         self._fold.apply(body)
+        if type(body) is ContentBlockDelta:
+            self._seq = event.seq
+            if type(body.delta) is TextDelta:  # nearly all there is
+                return self._items.text(body.delta.text, event.seq)
+            self._items.delta(body.delta)
+        else:
+            self._take(event.seq, body)
+            self._seq = event.seq
+        return self._frames.take(event.seq)
+
+    def _take(self, seq: int, body: Body) -> None:
         match body:
-            case ContentBlockDelta():
-                self._items.delta(body.delta)
             case ContentBlockStart():
                 if block := self._fold.block(body.index):
                     self._items.start(block)
@@ -67,13 +78,11 @@ class OpenAIResponsesEncoder:
             case MessageStop():
                 self._finish()
             case Error():
-                self._fail(event.seq, body)
-            case MessageStart() | Ping() | UnknownEvent():
+                self._fail(seq, body)
+            case ContentBlockDelta() | MessageStart() | Ping() | UnknownEvent():
                 pass
             case _:
                 assert_never(body)
-        self._seq = event.seq
-        return self._frames.take(event.seq)
 
     def _begin(self) -> None:
         self._begun = True
