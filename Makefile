@@ -33,10 +33,14 @@ test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the databas
 	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest -m "$(QUICK)" tests/integration
 
 .PHONY: test-all
-test-all: test $(OLD_SDK)/.installed  ## Run the tests, and those that need PgBouncer, the old SDK or much time
-	@command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || { \
-	  echo "PgBouncer is missing: install it (Debian: apt-get install pgbouncer, macOS: brew install pgbouncer)." >&2; exit 1; }
+test-all: pgbouncer $(OLD_SDK)/.installed test  ## Run the tests, and those that need PgBouncer, an older SDK or much time
 	PATH="$$PATH:/usr/sbin" $(PY) -m pytest -m "pgbouncer or compat or slow"
+
+.PHONY: pgbouncer
+pgbouncer:
+	@PATH="$$PATH:/usr/sbin"; command -v pgbouncer >/dev/null || { \
+	  echo "PgBouncer is missing: install it (Debian: apt-get install pgbouncer, macOS: brew install pgbouncer)." >&2; \
+	  exit 1; }
 
 .PHONY: lint
 lint: .venv/.dev  ## Check style, format and the direction of imports

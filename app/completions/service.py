@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -15,7 +15,16 @@ from app.completions.history import PREVIOUS, history, lift_system, previous_err
 from app.completions.repository import Admission, CompletionRow, Filter, StreamRow
 from app.dependencies import EngineDep, PoolDep, RequestId, SettingsDep
 from app.domain.completion import CompletionRequest, Status
-from app.domain.errors import AppError, Conflict, Gone, InvalidRequest, NotFound, Unavailable, Unprocessable
+from app.domain.errors import (
+    AppError,
+    Conflict,
+    Gone,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+    Unprocessable,
+)
 from app.domain.ids import uuid7
 from app.domain.principal import Principal
 from app.providers.base import ProviderRequest
@@ -49,7 +58,9 @@ class Completions:
         with self._engine.registry.place():
             id = uuid7()
             admission = await self._admit(id, principal, request)
-            generation = self._engine.launch(self._admitted(id, principal, request, admission))
+            admitted = self._admitted(id, principal, request, admission)
+            generation = self._engine.launch(admitted)
+            _stop_if_held_back(generation, principal, admitted.request.body)
         if not request.background:
             await generation.started(self._settings.peek_timeout)
         return generation
@@ -200,6 +211,14 @@ class Completions:
         async with self._pool.connection() as conn:
             if not await repository.delete(conn, principal.tenant, id):
                 raise Conflict("The completion is still running: cancel it first.", code="completion_running")
+
+
+def _stop_if_held_back(generation: Generation, principal: Principal, body: dict[str, Any]) -> None:
+    """Before the upstream is asked: only now is it known what the conversation holds, which other keys may have put."""
+    try:
+        held_back.check(principal, body, body["messages"])
+    except PermissionDenied as exc:
+        generation.stop(exc)
 
 
 CompletionsDep = Annotated[Completions, Depends(Completions)]

@@ -4,7 +4,9 @@ The SDK does transport, authentication and error classes. It does not build its 
 bytes, which costs an eighth of that (docs/architecture.md).
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import anthropic
@@ -15,7 +17,7 @@ from anthropic._response import AsyncAPIResponse
 from app.config import Settings
 from app.domain.errors import UpstreamError
 from app.providers.anthropic.decoders import Decoder, EventStreamDecoder, SseDecoder
-from app.providers.anthropic.errors import connection_error, status_error
+from app.providers.anthropic.errors import connection_error, status_error, unsendable
 from app.providers.base import ProviderRequest, ProviderStream
 
 Client = AsyncAnthropic | AsyncAnthropicBedrock | AsyncAnthropicAWS
@@ -59,10 +61,11 @@ class AnthropicProvider:
     def __init__(self, settings: Settings) -> None:
         self._client = create_client(settings)
         self._bedrock = settings.upstream == "bedrock"
+        self._count_timeout = settings.first_event_timeout
 
     async def open(self, request: ProviderRequest) -> ProviderStream:
         body = dict(request.body)
-        try:
+        with _errors_as_ours():
             response = await self._client.messages.with_streaming_response.create(
                 model=body.pop("model"),
                 max_tokens=body.pop("max_tokens"),
@@ -71,10 +74,6 @@ class AnthropicProvider:
                 extra_body=body | self._version_field(request),
                 extra_headers=_headers(request),
             ).__aenter__()
-        except anthropic.APIStatusError as exc:
-            raise status_error(exc) from exc
-        except (anthropic.APIConnectionError, httpx2.HTTPError, OSError) as exc:
-            raise connection_error(exc) from exc
         return await _event_stream(response)
 
     def _version_field(self, request: ProviderRequest) -> dict[str, str]:
@@ -83,21 +82,30 @@ class AnthropicProvider:
 
     async def count_tokens(self, request: ProviderRequest) -> bytes:
         body = dict(request.body)
-        try:
-            response = await self._client.messages.with_raw_response.count_tokens(
-                model=body.pop("model"),
-                messages=body.pop("messages"),
-                extra_body=body,
-                extra_headers=_headers(request),
-            )
-        except anthropic.APIStatusError as exc:
-            raise status_error(exc) from exc
-        except (anthropic.APIConnectionError, httpx2.HTTPError, OSError) as exc:
-            raise connection_error(exc) from exc
-        return await response.read()
+        with _errors_as_ours():
+            async with asyncio.timeout(self._count_timeout):
+                response = await self._client.messages.with_raw_response.count_tokens(
+                    model=body.pop("model"),
+                    messages=body.pop("messages"),
+                    extra_body=body,
+                    extra_headers=_headers(request),
+                )
+                return await response.read()
 
     async def aclose(self) -> None:
         await self._client.close()
+
+
+@contextmanager
+def _errors_as_ours() -> Iterator[None]:
+    try:
+        yield
+    except anthropic.APIStatusError as exc:
+        raise status_error(exc) from exc
+    except (anthropic.APIConnectionError, httpx2.HTTPError, OSError) as exc:
+        raise connection_error(exc) from exc
+    except (anthropic.AnthropicError, ValueError) as exc:
+        raise unsendable(exc) from exc
 
 
 def _headers(request: ProviderRequest) -> dict[str, str]:

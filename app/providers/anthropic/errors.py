@@ -48,6 +48,16 @@ def connection_error(exc: Exception) -> UpstreamError:
     return UpstreamError("The connection to the upstream broke.", code="upstream_connection", retryable=True)
 
 
+def unsendable(exc: Exception) -> UpstreamError:
+    """The SDK would not send it: a model that is no part of an address, or a call that this upstream lacks."""
+    return UpstreamError(
+        f"The upstream cannot be asked this: {exc}",
+        http_status=400,
+        type="invalid_request_error",
+        code="upstream_refused",
+    )
+
+
 def _retry_after(response: httpx2.Response) -> float | None:
     """Seconds, if the header is a number of them."""
     try:
