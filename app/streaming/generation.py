@@ -235,7 +235,7 @@ class Generation:
     def _apply(self, body: Body) -> None:
         try:
             self.fold.apply(body)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, KeyError):
             raise UpstreamError("The upstream sent an event that cannot be read.", code="upstream_malformed") from None
 
     # -- the end

@@ -52,6 +52,24 @@ async def test_streams_live_through_five_seconds_without_the_database(
         assert [(frame.id, frame.data) for frame in again.frames] == [(frame.id, frame.data) for frame in stream.frames]
 
 
+@pytest.mark.slow
+async def test_it_is_back_as_soon_as_the_database_is(
+    start_service: StartService, connect: Connect, private_postgres: Postgres, private_database: str
+) -> None:
+    """However long that was away; else streams would run out of patience with a database that is there."""
+    a = await connect(await start_service(database_url=private_database, pool_timeout=0.5))
+    private_postgres.stop()
+    away = time.monotonic()
+    while time.monotonic() < away + 8:
+        await a.call("GET", "/readyz")
+        await asyncio.sleep(0.2)
+    private_postgres.start()
+    back = time.monotonic()
+    while (await a.call("GET", "/readyz"))[0] != 200:
+        assert time.monotonic() < back + 3
+        await asyncio.sleep(0.1)
+
+
 async def test_an_outage_longer_than_the_patience_ends_streams_with_an_error(
     start_service: StartService, connect: Connect, private_postgres: Postgres, private_database: str
 ) -> None:

@@ -5,6 +5,7 @@ import json
 import time
 import urllib.request
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 
 from app.config import Settings
 from app.db.pool import create_pool
+from app.domain.ids import uuid7
 from app.streaming import maintenance
 from tests.chaos.streams import Client, Connect
 from tests.support.postgres import Postgres
@@ -26,6 +28,23 @@ PRESENCE = 5 * TICK
 Both = tuple[Client, Client]
 
 
+@pytest.fixture
+def slow_commits(shared_database: str) -> Iterator[None]:
+    """Each end takes the database a while."""
+    with Postgres.connect(shared_database) as conn:
+        conn.execute(
+            "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql"
+            " AS $$ BEGIN PERFORM pg_sleep(0.05); RETURN NEW; END $$"
+        )
+        conn.execute(
+            "CREATE TRIGGER dawdle BEFORE UPDATE ON completions FOR EACH ROW"
+            " WHEN (NEW.status = 'completed') EXECUTE FUNCTION dawdle()"
+        )
+        yield
+        conn.execute("DROP FUNCTION dawdle CASCADE")
+
+
+@pytest.mark.usefixtures("slow_commits")
 async def test_whoever_sees_the_end_finds_the_whole_in_the_store(both: Both) -> None:
     a, b = both
 
@@ -39,7 +58,7 @@ async def test_whoever_sees_the_end_finds_the_whole_in_the_store(both: Both) -> 
         assert stored["usage"]["output_tokens"] == 20 + number
         await stream.to_end()
 
-    await asyncio.gather(*[one(number) for number in range(60)])
+    await asyncio.gather(*[one(number) for number in range(40)])
 
 
 async def test_the_end_waits_for_the_commit_and_the_reader_hears_that_it_is_alive(
@@ -346,3 +365,25 @@ async def test_much_at_once_on_the_same_conversations_never_locks_up(both: Both,
     assert "deadlock detected" not in postgres.log.read_text()
     for conversation in conversations:
         assert (await (await b.create("sim-ok?tokens=1", conversation_id=conversation)).to_end()).done
+
+
+async def test_an_admission_whose_answer_was_lost_leaves_no_completion_that_streams_for_ever(
+    start_service: StartService, connect: Connect, database_url: str
+) -> None:
+    """The row is there, with a living owner that knows nothing of it."""
+    a = await connect(await start_service(maintenance_interval=0.3, control_tick=0.2))
+    running = await a.create("sim-ok?rate=20&tokens=60")
+    with Postgres.connect(database_url) as conn:
+        id = uuid7()
+        conn.execute(
+            "INSERT INTO completions (id, tenant, status, model, store, on_disconnect, instance_id, created_at)"
+            " SELECT %s, tenant, status, model, store, on_disconnect, instance_id, created_at - interval '2 min'"
+            " FROM completions WHERE id = %s",
+            (id, running.id),
+        )
+        conn.execute("UPDATE completions SET created_at = created_at - interval '2 min' WHERE id = %s", (running.id,))
+    async with asyncio.timeout(10):
+        while (await a.get(str(id)))["status"] != "interrupted":  # noqa: ASYNC110 - another process decides
+            await asyncio.sleep(0.1)
+    await running.to_end()
+    assert (await a.get(running.id))["status"] == "completed"

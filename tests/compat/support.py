@@ -1,6 +1,7 @@
 """One instance of the service with an upstream and a database of its own, shared by the tests of one module."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,13 @@ async def running(
         postgres.drop_database(database_url)
 
 
+async def until(condition: Callable[[], object], patience: float = 15) -> None:
+    """Return when it holds."""
+    async with asyncio.timeout(patience):
+        while not condition():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.02)
+
+
 @dataclass(frozen=True)
 class Frame:
     """One event as an `EventSource` would have it; `data` is decoded unless it is no JSON."""
@@ -109,3 +117,19 @@ def _texts(events: list[Frame]) -> Iterator[str]:
             yield frame.data["text"]
         elif frame.event == "content_block_delta":
             yield frame.data["delta"].get("text", "")
+
+
+def assert_told(response: httpx.Response, status: int, code: str) -> None:
+    """An error in the shape of its path, with the id of its request."""
+    assert response.status_code == status, response.text
+    assert response.headers["request-id"] == response.headers["x-request-id"]
+    body = response.json()
+    assert body["request_id"] == response.headers["request-id"]
+    if response.request.url.path.startswith("/v1/messages"):
+        assert response.headers["content-type"] == "application/json"
+        assert (body["type"], body["error"]["details"]["error_code"]) == ("error", code)
+        assert body["error"]["message"]
+    else:
+        assert response.headers["content-type"] == "application/problem+json"
+        assert (body["type"], body["status"]) == (f"/problems/{code}", status)
+        assert body["detail"]

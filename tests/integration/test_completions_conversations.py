@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from local.upstream import SimulatedUpstream
+from tests.compat.support import until
 from tests.support.api import StartApi
 
 BODY: Final[dict[str, Any]] = {"model": "claude-sim", "max_tokens": 3000, "stream": False}
@@ -58,8 +59,7 @@ async def speaking(conversation: Conversation, upstream: SimulatedUpstream) -> A
     client = conversation.client
     async with asyncio.TaskGroup() as group:
         group.create_task(client.post("/v1/completions", json=LONG | {"conversation_id": conversation.id}))
-        while not upstream.requests or not upstream.requests[-1].events_sent:
-            await asyncio.sleep(0.02)
+        await until(lambda: upstream.requests and upstream.requests[-1].events_sent)
         (running,) = (await client.get("/v1/completions?status=streaming")).json()["data"]
         try:
             yield running["id"]

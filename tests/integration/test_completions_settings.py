@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, Final
 
 from local.upstream import SimulatedUpstream
+from tests.compat.support import until
 from tests.support.api import StartApi
 
 BODY: Final[dict[str, Any]] = {"model": "claude-sim", "input": "Hello.", "max_tokens": 2000}
@@ -39,8 +40,7 @@ async def test_no_room(start_api: StartApi, upstream: SimulatedUpstream) -> None
     client = await api.client_with()
     async with asyncio.TaskGroup() as group:
         group.create_task(client.post("/v1/completions", json=LONG))
-        while not upstream.requests:
-            await asyncio.sleep(0.02)
+        await until(lambda: upstream.requests)
         full = await client.post("/v1/completions", json=BODY)
         (running_one,) = (await client.get("/v1/completions")).json()["data"]
         await client.post(f"/v1/completions/{running_one['id']}/cancel")

@@ -23,9 +23,7 @@ async def test_off_by_default(start_api: StartApi, upstream: SimulatedUpstream) 
     for response in (
         await client.post("/v1/completions", json=BODY, headers={"origin": PAGE}),
         await client.get("/v1/nothing", headers={"origin": PAGE}),
-        await client.options(
-            "/v1/completions", headers={"origin": PAGE, "access-control-request-method": "POST"}
-        ),
+        await client.options("/v1/completions", headers={"origin": PAGE, "access-control-request-method": "POST"}),
     ):
         assert not [name for name in response.headers if name.startswith("access-control-")]
 

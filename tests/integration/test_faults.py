@@ -128,15 +128,9 @@ def cases(kind: type[Refused | Broken | Whole]) -> list[Any]:
         pytest.param(
             case,
             id=f"{case[0]}-{case[1]}-{'stream' if case[2] else 'whole'}",
-            marks=pytest.mark.xfail(reason=KNOWN[case]) if case in KNOWN else (),
         )
         for case in product(specs, ("plain", "anthropic"), (True, False))
     ]
-
-
-KNOWN: dict[Case, str] = {
-    ("sim-ok?stop_reason=refusal", "anthropic", False): "app.domain.events.Stop cannot read `stop_details`: Raw | None"
-}
 
 
 @dataclass(frozen=True)

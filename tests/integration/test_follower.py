@@ -106,7 +106,7 @@ def error_code(event: Event) -> str:
     body = parse(event.data)
     assert isinstance(body, ErrorBody)
     assert body.error.details is not None
-    return body.error.details.error_code
+    return body.error.details.error_code or ""
 
 
 async def test_a_log_grows_with_what_is_recorded_and_ends_with_it(start: Start, remote: Remote) -> None:

@@ -17,7 +17,7 @@ from anthropic._response import AsyncAPIResponse
 from app.config import Settings
 from app.domain.errors import UpstreamError
 from app.providers.anthropic.decoders import Decoder, EventStreamDecoder, SseDecoder
-from app.providers.anthropic.errors import connection_error, status_error, unsendable
+from app.providers.anthropic.errors import connection_error, not_configured, status_error, unsendable
 from app.providers.base import ProviderRequest, ProviderStream
 
 Client = AsyncAnthropic | AsyncAnthropicBedrock | AsyncAnthropicAWS
@@ -56,10 +56,17 @@ def create_client(settings: Settings) -> Client:
 
 
 class AnthropicProvider:
-    """Messages requests in, canonical events out."""
+    """Messages requests in, canonical events out.
+
+    Raises:
+        UpstreamError: the configured upstream lacks credentials or a region.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._client = create_client(settings)
+        try:
+            self._client = create_client(settings)
+        except (anthropic.AnthropicError, ValueError) as exc:
+            raise not_configured(exc) from exc
         self._bedrock = settings.upstream == "bedrock"
         self._count_timeout = settings.first_event_timeout
 
@@ -105,7 +112,9 @@ def _errors_as_ours() -> Iterator[None]:
     except (anthropic.APIConnectionError, httpx2.HTTPError, OSError) as exc:
         raise connection_error(exc) from exc
     except (anthropic.AnthropicError, ValueError) as exc:
-        raise unsendable(exc) from exc
+        raise unsendable() from exc
+    except (TypeError, RuntimeError) as exc:  # what the SDK raises for want of credentials
+        raise not_configured(exc) from exc
 
 
 def _headers(request: ProviderRequest) -> dict[str, str]:
