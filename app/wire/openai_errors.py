@@ -36,11 +36,11 @@ def error_body(error: AppError, request_id: str) -> bytes:
     return msgspec.json.encode({"error": _told(kind, error.code, error.message, error.param)})
 
 
-def in_stream(data: bytes) -> bytes:
-    """The JSON that ends a stream which an `error` event, with this JSON, has ended."""
-    error = msgspec.json.decode(data, type=Error).error
-    code = error.details.error_code if error.details is not None else error.type
-    return msgspec.json.encode({"error": _told(error.type, code, error.message, None)})
+def in_stream(event: Error) -> bytes:
+    """The JSON of the chunk that tells of an `error` event."""
+    error = event.error
+    code = error.details.error_code if error.details is not None else None
+    return msgspec.json.encode({"error": _told(error.type, code or error.type, error.message, None)})
 
 
 def _told(kind: str, code: str, message: str, param: str | None) -> dict[str, Any]:

@@ -118,7 +118,8 @@ def failure(event: Error | None) -> Ending:
     """`code` is one of OpenAI's; `type` says what happened here."""
     if event is None:
         return Ending(FAILED, error={"code": "server_error", "message": "The response failed."})
-    code = event.error.details.error_code if event.error.details else event.error.type
+    details = event.error.details
+    code = (details.error_code if details is not None else None) or event.error.type
     if code == "cancelled":
         return Ending(CANCELLED, error={"code": "cancelled", "message": event.error.message, "type": code})
     theirs = _CODES.get(event.error.type, "server_error")
