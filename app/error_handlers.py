@@ -42,6 +42,8 @@ def error_response(error: AppError, path: str, request_id: str) -> Response:
             headers,
             "application/json",
         )
+    if path.startswith("/api/chat"):
+        return Response(error.message, error.http_status, headers, "text/plain")  # `useChat` shows the text as it is
     return Response(problem.error_body(error, request_id), error.http_status, headers, problem.MEDIA_TYPE)
 
 

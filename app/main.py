@@ -15,7 +15,7 @@ from app.config import Settings
 from app.conversations import endpoints as conversations
 from app.db.pool import create_pool
 from app.dependencies import State
-from app.dialects import messages
+from app.dialects import messages, ui_chat
 from app.middleware import BodyLimit, Draining, RequestContext
 from app.providers.load import LazyProvider
 from app.streaming.engine import Engine
@@ -51,8 +51,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.engine = engine
     error_handlers.register(app)
     _add_middleware(app, settings, engine)
-    for router in (health.router, access.router, conversations.router, completions.router, messages.router):
-        app.include_router(router)
+    for part in (health, access, conversations, completions, messages, ui_chat):
+        app.include_router(part.router)
     return app
 
 
