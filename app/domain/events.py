@@ -12,6 +12,8 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+NULL: Final = Raw(b"null")
+
 
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One entry of a log: `seq` is its position (1, 2, 3, …), `type` its name, `data` its JSON on one line."""
@@ -71,9 +73,11 @@ class ContentBlockStop(msgspec.Struct, frozen=True, gc=False, tag="content_block
 
 
 class Stop(msgspec.Struct, frozen=True):
+    """`stop_details` is `null` where there are none: a union with Raw would take no object."""
+
     stop_reason: str | None = None
     stop_sequence: str | None = None
-    stop_details: Raw | None = None
+    stop_details: Raw = NULL
 
 
 class MessageDelta(msgspec.Struct, frozen=True, tag="message_delta"):

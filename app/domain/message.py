@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from app.domain.events import (
+    NULL,
     Body,
     CitationsDelta,
     ContentBlockDelta,
@@ -97,7 +98,7 @@ class MessageFold:
         self.model = ""
         self.stop_reason: str | None = None
         self.stop_sequence: str | None = None
-        self.stop_details: Raw | None = None
+        self.stop_details = NULL
         self._blocks: dict[int, Block] = {}
         self._usage: dict[str, Raw] = {}
         self._final_usage = False
@@ -160,7 +161,7 @@ class MessageFold:
             "content": Raw(self.content()),
             "stop_reason": self.stop_reason,
             "stop_sequence": self.stop_sequence,
-            **({"stop_details": self.stop_details} if self.stop_details is not None else {}),
+            **({"stop_details": self.stop_details} if bytes(self.stop_details) != b"null" else {}),
             "usage": self._usage,
         }
         return msgspec.json.encode(message)

@@ -1,6 +1,7 @@
 """Content blocks as parts of a UI message: each is opened, grows by deltas, and is stopped or cut off."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final, assert_never
 
 import msgspec
@@ -201,7 +202,8 @@ def _output(id: Raw, fields: Mapping[str, Raw], *, upstream: bool) -> Iterator[P
     if (error := _error_text(fields, content)) is not None:
         yield {"type": "tool-output-error", "toolCallId": id, "errorText": error, **flags}
     else:
-        yield {"type": "tool-output-available", "toolCallId": id, "output": _plain(content), **flags}
+        output = _plain(content) if upstream else _given_output(content)
+        yield {"type": "tool-output-available", "toolCallId": id, "output": output, **flags}
 
 
 class _Failure(msgspec.Struct):
@@ -219,7 +221,7 @@ def _error_text(fields: Mapping[str, Raw], content: Raw) -> str | None:
         return failure.error_code or failure.type
     if fields.get("is_error") == Raw(b"true"):
         text = _plain(content)
-        return text if isinstance(text, str) else bytes(content).decode()
+        return text if isinstance(text, str) else _string(content) or bytes(content).decode()
     return None
 
 
@@ -233,6 +235,15 @@ def _plain(content: Raw) -> Raw | str:
         return "".join(block.text for block in msgspec.json.decode(content, type=list[_TextBlock]))
     except msgspec.ValidationError:
         return content
+
+
+def _given_output(content: Raw) -> Any:
+    """What the client's tool gave: an object or a list of it was sent on as the text of its JSON."""
+    text = _string(content)
+    if text.startswith(("{", "[")):
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(text)
+    return _plain(content)
 
 
 def _given(fields: Mapping[str, Raw], name: str) -> Raw | None:
