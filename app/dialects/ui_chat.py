@@ -71,11 +71,9 @@ async def send(request: Request, caller: Caller, completions: CompletionsDep, se
         return await ui_history.prepare(conn, caller.tenant, asked, body, settings, create=not caller.bound)
 
     generation = await completions.create_prepared(caller, prepare)
-    last = asked.last
-    continued = last.id if last is not None and last.role == "assistant" else None
     return event_stream(
         generation.reading(),
-        UiMessageEncoder(generation.id, message_id=continued),
+        UiMessageEncoder(generation.id, message_id=asked.continues),
         settings,
         headers={**headers(generation, settings), **HEADERS},
     )

@@ -50,12 +50,9 @@ async def prepare(
 
 
 def _names(asked: ChatRequest, messages: list[NewMessage]) -> dict[str, Any]:
-    last = asked.last
-    if last is None or not last.id:
-        return {}
-    if last.role == "assistant":
-        return {ANSWER: last.id}
-    return {QUESTION: last.id} if messages else {}
+    if asked.continues:
+        return {ANSWER: asked.continues}
+    return {QUESTION: asked.last.id} if messages and asked.last is not None and asked.last.id else {}
 
 
 async def _new_messages(conn: Connection, chat: Chat, asked: ChatRequest) -> list[NewMessage]:

@@ -67,6 +67,12 @@ class ChatRequest(msgspec.Struct, frozen=True, rename={"message_id": "messageId"
         return said[-1] if said else None
 
     @property
+    def continues(self) -> str | None:
+        """The client's id of the message that the answer goes on with: one whose tools have run."""
+        last = self.last
+        return last.id or None if last is not None and last.role == "assistant" and not self.regenerate else None
+
+    @property
     def _all(self) -> list[UiMessage]:
         return [*self.messages, self.message] if self.message else self.messages
 

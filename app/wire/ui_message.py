@@ -21,7 +21,6 @@ from app.domain.events import (
     MessageStart,
     MessageStop,
     Ping,
-    TextDelta,
     UnknownEvent,
     parse,
 )
@@ -109,9 +108,8 @@ class UiMessageEncoder:
         block = self._blocks.get(body.index)
         if block is None:
             return []
-        if isinstance(body.delta, TextDelta) and block.is_text:  # the hot path: its JSON goes through as it came
-            return [b'{"type":"text-delta","id":"t%d","delta":%b}' % (body.index, bytes(body.delta.text))]
-        return _json(block.delta(body.delta))
+        grown = block.growth(body.delta)
+        return [grown] if grown is not None else _json(block.delta(body.delta))
 
     def _open(self, body: ContentBlockStart) -> Iterator[Part]:
         yield from self._end(body.index)

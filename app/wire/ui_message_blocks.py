@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -20,6 +20,7 @@ from app.wire.ui_message_sources import source_of, web_results
 
 Part = Mapping[str, Any]
 
+_encode: Final = msgspec.json.Encoder().encode
 _EMPTY: Final = (b'""', b"null", b"{}", b"[]")
 
 
@@ -38,7 +39,9 @@ class Tools:
 class Block:
     """A block that is open."""
 
-    is_text = False
+    def growth(self, delta: Delta) -> bytes | None:
+        """The JSON of the part that a delta of its own kind becomes, None for all others: the hot path."""
+        return None
 
     def delta(self, delta: Delta) -> Iterator[Part]:
         yield from ()
@@ -52,10 +55,9 @@ class Block:
 
 
 class _Text(Block):
-    is_text = True
-
     def __init__(self, index: int, tools: Tools) -> None:
         self._id = f"t{index}"
+        self._head = b'{"type":"text-delta","id":"t%d","delta":' % index
         self._tools = tools
 
     def open(self, fields: Mapping[str, Raw]) -> Iterator[Part]:
@@ -66,16 +68,12 @@ class _Text(Block):
             for citation in msgspec.json.decode(citations, type=list[Raw]):
                 yield from source_of(citation, self._tools.next_source())
 
+    def growth(self, delta: Delta) -> bytes | None:
+        return b"%b%b}" % (self._head, bytes(delta.text)) if isinstance(delta, TextDelta) else None
+
     def delta(self, delta: Delta) -> Iterator[Part]:
-        match delta:
-            case TextDelta(text=text):
-                yield {"type": "text-delta", "id": self._id, "delta": text}
-            case CitationsDelta(citation=citation):
-                yield from source_of(citation, self._tools.next_source())
-            case ThinkingDelta() | SignatureDelta() | InputJsonDelta():
-                pass
-            case _:
-                assert_never(delta)
+        if isinstance(delta, CitationsDelta):
+            yield from source_of(delta.citation, self._tools.next_source())
 
     def stop(self) -> Iterator[Part]:
         yield {"type": "text-end", "id": self._id}
@@ -84,6 +82,7 @@ class _Text(Block):
 class _Reasoning(Block):
     def __init__(self, index: int) -> None:
         self._id = f"r{index}"
+        self._head = b'{"type":"reasoning-delta","id":"r%d","delta":' % index
         self._metadata: dict[str, Raw] = {}
 
     def open(self, fields: Mapping[str, Raw]) -> Iterator[Part]:
@@ -95,16 +94,13 @@ class _Reasoning(Block):
         if (thinking := _given(fields, "thinking")) is not None:
             yield {"type": "reasoning-delta", "id": self._id, "delta": thinking}
 
+    def growth(self, delta: Delta) -> bytes | None:
+        return b"%b%b}" % (self._head, bytes(delta.thinking)) if isinstance(delta, ThinkingDelta) else None
+
     def delta(self, delta: Delta) -> Iterator[Part]:
-        match delta:
-            case ThinkingDelta(thinking=thinking):
-                yield {"type": "reasoning-delta", "id": self._id, "delta": thinking}
-            case SignatureDelta(signature=signature):
-                self._metadata["signature"] = Raw(bytes(signature))
-            case TextDelta() | InputJsonDelta() | CitationsDelta():
-                pass
-            case _:
-                assert_never(delta)
+        if isinstance(delta, SignatureDelta):
+            self._metadata["signature"] = Raw(bytes(delta.signature))
+        yield from ()
 
     def stop(self) -> Iterator[Part]:
         yield {"type": "reasoning-end", "id": self._id, **self._provider()}
@@ -120,20 +116,18 @@ class _Tool(Block):
         self._call: dict[str, Any] = {"toolCallId": fields["id"], "toolName": fields["name"]}
         self._flags = {"dynamic": True, **({"providerExecuted": True} if upstream else {})}
         self._given = _given(fields, "input")
-        self._input = ""
+        self._head = b'{"type":"tool-input-delta","toolCallId":%b,"inputTextDelta":' % bytes(fields["id"])
+        self._pieces: list[str] = []
         tools.called.add(_string(fields["id"]))
 
     def open(self) -> Iterator[Part]:
         yield {"type": "tool-input-start", **self._call, **self._flags}
 
-    def delta(self, delta: Delta) -> Iterator[Part]:
-        if isinstance(delta, InputJsonDelta) and delta.partial_json:
-            self._input += delta.partial_json
-            yield {
-                "type": "tool-input-delta",
-                "toolCallId": self._call["toolCallId"],
-                "inputTextDelta": delta.partial_json,
-            }
+    def growth(self, delta: Delta) -> bytes | None:
+        if not isinstance(delta, InputJsonDelta) or not delta.partial_json:
+            return None
+        self._pieces.append(delta.partial_json)
+        return b"%b%b}" % (self._head, _encode(delta.partial_json))
 
     def stop(self) -> Iterator[Part]:
         if (input := self._whole_input()) is None:
@@ -143,14 +137,14 @@ class _Tool(Block):
 
     def cut(self, reason: str | None) -> Iterator[Part]:
         if reason is not None:
-            error = {"input": self._input, "errorText": reason or "The tool's input is cut off."}
+            error = {"input": "".join(self._pieces), "errorText": reason or "The tool's input is cut off."}
             yield {"type": "tool-input-error", **self._call, **error, **self._flags}
 
     def _whole_input(self) -> Raw | None:
         """The input's JSON; None where it ends too soon."""
-        if not self._input:
+        if not self._pieces:
             return self._given or Raw(b"{}")
-        json = well_formed(self._input.encode())
+        json = well_formed("".join(self._pieces).encode())
         try:
             msgspec.json.decode(json)
         except msgspec.DecodeError:

@@ -163,7 +163,7 @@ async def test_files_reach_the_upstream(chat: Chat, upstream: SimulatedUpstream)
 # -- another answer, other words
 
 
-@pytest.mark.parametrize("named", ["by the answer", "not at all", "by the last message alone"])
+@pytest.mark.parametrize("named", ["by the answer", "not at all", "by the last message alone", "with the answer"])
 async def test_regenerate_drops_the_last_answer(chat: Chat, upstream: SimulatedUpstream, named: str) -> None:
     await chat.send("one")
     old = await chat.send("two")
@@ -172,7 +172,8 @@ async def test_regenerate_drops_the_last_answer(chat: Chat, upstream: SimulatedU
     fields: dict[str, Any] = {"trigger": "regenerate-message"}
     if named == "by the answer":
         fields["messageId"] = old.id
-    response = await chat.post(rest[-1:] if named == "by the last message alone" else rest, **fields)
+    sent = {"by the last message alone": rest[-1:], "with the answer": chat.messages}.get(named, rest)
+    response = await chat.post(sent, **fields)
     new = message_of(chunks_of(response.content))
     assert new.id != old.id
     assert [message["role"] for message in last_asked(upstream)["messages"]] == ["user", "assistant", "user"]
@@ -221,6 +222,38 @@ async def test_a_refused_first_message_leaves_no_chat(chat: Chat) -> None:
     refused = await chat.post([user("x")], service_tier="priority")
     assert refused.status_code == 403
     assert (await chat.client.get("/v1/conversations")).json()["data"] == []
+
+
+async def test_regenerate_knows_what_another_api_stored(chat: Chat) -> None:
+    """A page that shows messages of the native API has their own ids, or ids of its own making."""
+    turns = [("user", "one"), ("assistant", "1"), ("user", "two"), ("assistant", "2")]
+    conversation = {
+        "external_id": chat.id,
+        "messages": [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in turns],
+    }
+    made = (await chat.client.post("/v1/conversations", json=conversation)).json()["id"]
+    rows = (await chat.client.get(f"/v1/conversations/{made}/messages")).json()["data"]
+    response = await chat.post([user("two", "x")], trigger="regenerate-message", messageId="unknown")
+    assert response.status_code == 200
+    assert [role for role, _ in await chat.stored()] == ["user", "assistant"] * 2
+    response = await chat.post([user("one", "y")], trigger="regenerate-message", messageId=rows[1]["id"])
+    assert response.status_code == 200
+    assert (await chat.stored())[0][1][0]["text"] == "one"
+    assert [role for role, _ in await chat.stored()] == ["user", "assistant"]
+
+
+async def test_native_and_chat_requests_meet_without_a_deadlock(start_service: StartService) -> None:
+    service = await start_service(lease=1)  # short, so that requests renew it
+    async with service.client() as client:
+        made = (await client.post("/v1/conversations", json={"external_id": "c"})).json()["id"]
+        chat = Chat(client, "c", "sim-ok?rate=0&tokens=2")
+        native = {"model": OK, "input": "x", "max_tokens": 5, "conversation_id": made}
+        for pause in (0.0, 0.7, 0.0, 0.7):
+            requests = [chat.post([user(f"m{n}")]) for n in range(6)]
+            requests += [client.post("/v1/completions", json=native) for _ in range(6)]
+            statuses = {response.status_code for response in await asyncio.gather(*requests)}
+            assert statuses == {200, 409}
+            await asyncio.sleep(pause)
 
 
 # -- resume and stop
