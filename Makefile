@@ -13,6 +13,8 @@ OLD_SDK := .venv-anthropic-0
 UV_INSTALL = uv pip install --quiet --require-hashes --no-build --compile-bytecode
 CODE := $(wildcard app local tests bench infra compare)
 QUICK := not pgbouncer and not compat and not slow
+# What is about the upstream or about requests that never reach the database needs no second version of it.
+NO_SQL := test_faults* test_provider* test_bad_input* test_body_limit* test_cors*
 
 .PHONY: help
 help:  ## Say what there is
@@ -30,13 +32,17 @@ run: .venv/.local  ## Start Headwater here, with its own Postgres and a simulate
 .PHONY: test
 test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the database again on 16
 	$(PY) -m pytest -m "$(QUICK)"
-	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest -m "$(QUICK)" tests/integration
+	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
 
 .PHONY: test-all
-test-all: test $(OLD_SDK)/.installed  ## Run the tests, and those that need PgBouncer, the old SDK or much time
-	@command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || { \
-	  echo "PgBouncer is missing: install it (Debian: apt-get install pgbouncer, macOS: brew install pgbouncer)." >&2; exit 1; }
+test-all: pgbouncer $(OLD_SDK)/.installed test  ## Run the tests, and those that need PgBouncer, an older SDK or much time
 	PATH="$$PATH:/usr/sbin" $(PY) -m pytest -m "pgbouncer or compat or slow"
+
+.PHONY: pgbouncer
+pgbouncer:
+	@PATH="$$PATH:/usr/sbin"; command -v pgbouncer >/dev/null || { \
+	  echo "PgBouncer is missing: install it (Debian: apt-get install pgbouncer, macOS: brew install pgbouncer)." >&2; \
+	  exit 1; }
 
 .PHONY: lint
 lint: .venv/.dev  ## Check style, format and the direction of imports

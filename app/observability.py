@@ -11,7 +11,7 @@ _SERVICE: Final = "headwater"
 # They tell of every request they make, or of their own start.
 _TALKATIVE: Final = ("httpx2", "uvicorn.error", "botocore", "alembic.runtime.migration")
 
-logger = Logger(service=_SERVICE, use_rfc3339=True, utc=True)
+logger = Logger(service=_SERVICE, use_rfc3339=True, utc=True, serialize_stacktrace=False)
 
 
 def configure(settings: Settings) -> None:

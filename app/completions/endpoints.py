@@ -22,6 +22,7 @@ from app.domain.errors import InvalidRequest, NotFound
 from app.domain.principal import Principal, Scope
 from app.error_handlers import validation_error
 from app.wire.anthropic_messages import AnthropicMessagesEncoder
+from app.wire.openai_chat import OpenAIChatEncoder
 from app.wire.plain import PlainEncoder
 from app.wire.sse import Encoder
 from app.wire.ui_message import UiMessageEncoder
@@ -35,6 +36,7 @@ _ENCODERS: dict[str, Callable[[UUID, Settings], Encoder]] = {
     "plain": lambda id, settings: PlainEncoder(),
     "anthropic_messages": lambda id, settings: AnthropicMessagesEncoder(),
     "ui_message": lambda id, settings: UiMessageEncoder(id),
+    "openai_chat": lambda id, settings: OpenAIChatEncoder(id, reasoning=settings.reasoning_content),
 }
 
 _BODY: dict[str, Any] = {
@@ -98,7 +100,7 @@ async def stream(
     settings: SettingsDep,
     last_event_id: Annotated[str | None, Header()] = None,
     after: Annotated[str | None, Query(description="As `Last-Event-ID`, for clients that cannot set headers.")] = None,
-    dialect: Literal["plain", "anthropic_messages", "ui_message"] = "plain",
+    dialect: Literal["plain", "anthropic_messages", "openai_chat", "ui_message"] = "plain",
 ) -> Response:
     """Everything past the position, then what comes live. 204 when the end was already delivered."""
     position = _position(last_event_id if last_event_id is not None else after)

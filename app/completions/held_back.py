@@ -38,17 +38,24 @@ def _runs_upstream(tool: Any) -> bool:
     return kind is not None and not str(kind).startswith(_CALLERS_TOOLS)
 
 
-def _names_a_file(part: Any) -> bool:
-    if isinstance(part, dict):
-        return "file_id" in part or any(_names_a_file(value) for value in part.values())
-    return isinstance(part, list) and any(_names_a_file(value) for value in part)
+def _names_a_file(parts: list[Any]) -> bool:
+    """At any depth; without recursion, because a conversation's history may be nested deeper than a request."""
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            if "file_id" in part:
+                return True
+            parts.extend(part.values())
+        elif isinstance(part, list):
+            parts.extend(part)
+    return False
 
 
 def without_tokens(body: Mapping[str, Any]) -> dict[str, Any]:
     """The body as it may be stored: the tokens that MCP servers are called with are not ours to keep."""
-    servers = body.get("mcp_servers")
-    if not isinstance(servers, list):
+    if "mcp_servers" not in body:
         return dict(body)
+    servers = body["mcp_servers"] if isinstance(body["mcp_servers"], list) else []
     kept = [
         {k: v for k, v in server.items() if k != "authorization_token"}
         for server in servers

@@ -159,4 +159,5 @@ def _error(event: bytes | None) -> dict[str, str] | None:
     if event is None:
         return None
     error = msgspec.json.decode(event, type=Error).error
-    return {"type": error.type, "code": error.details.error_code if error.details else "", "message": error.message}
+    code = error.details.error_code if error.details else None
+    return {"type": error.type, "code": code or error.type, "message": error.message}

@@ -12,9 +12,18 @@ from fastapi import Depends
 
 from app.completions import held_back, repository
 from app.completions.repository import Admission, CompletionRow, Connection, Filter, StreamRow
-from app.dependencies import EngineDep, PoolDep, RequestId, SettingsDep
+from app.dependencies import CatalogueDep, EngineDep, PoolDep, RequestId, SettingsDep
 from app.domain.completion import CompletionRequest, Status
-from app.domain.errors import AppError, Conflict, Gone, InvalidRequest, NotFound, Unavailable, Unprocessable
+from app.domain.errors import (
+    AppError,
+    Conflict,
+    Gone,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+    Unprocessable,
+)
 from app.domain.ids import uuid7
 from app.domain.principal import Principal
 from app.providers.base import ProviderRequest
@@ -34,8 +43,16 @@ Prepare = Callable[[Connection], Awaitable[CompletionRequest]]
 class Completions:
     """One request's view of the completions: what endpoints of every dialect call."""
 
-    def __init__(self, settings: SettingsDep, pool: PoolDep, engine: EngineDep, request_id: RequestId) -> None:
+    def __init__(
+        self,
+        settings: SettingsDep,
+        catalogue: CatalogueDep,
+        pool: PoolDep,
+        engine: EngineDep,
+        request_id: RequestId,
+    ) -> None:
         self._settings = settings
+        self._catalogue = catalogue
         self._pool = pool
         self._engine = engine
         self._request_id = request_id
@@ -43,14 +60,17 @@ class Completions:
     async def create(self, principal: Principal, request: CompletionRequest) -> Generation:
         """Admit and launch; returns at the first event, or when it is time to answer without one.
 
+        What is stored, and asked of the upstream, is the model that an alias stands for.
+
         Raises:
             AppError: refused here, or by the upstream before its first event.
         """
+        request = self._with_upstreams_name(request)
         self._check(principal, request)
         with self._engine.registry.place():
             id = uuid7()
             admission = await self._admit(id, principal, request)
-            generation = self._engine.launch(self._admitted(id, principal, request, admission))
+            generation = self._launch(id, principal, request, admission)
         await generation.started(self._settings.peek_timeout)
         return generation
 
@@ -63,17 +83,25 @@ class Completions:
         with self._engine.registry.place():
             id = uuid7()
             request, admission = await self._prepare_and_admit(id, principal, prepare)
-            generation = self._engine.launch(self._admitted(id, principal, request, admission))
+            generation = self._launch(id, principal, request, admission)
         await generation.started(self._settings.peek_timeout)
         return generation
+
+    def _launch(self, id: UUID, principal: Principal, request: CompletionRequest, admission: Admission) -> Generation:
+        admitted = self._admitted(id, principal, request, admission)
+        generation = self._engine.launch(admitted)
+        _stop_if_held_back(generation, principal, admitted.request.body)
+        return generation
+
+    def _with_upstreams_name(self, request: CompletionRequest) -> CompletionRequest:
+        model = self._catalogue.upstream_name(request.model)
+        return msgspec.structs.replace(request, body={**request.body, "model": model})
 
     def _check(self, principal: Principal, request: CompletionRequest) -> None:
         if principal.bound and (
             request.conversation_id is None or principal.conversation_id != request.conversation_id
         ):
             raise NotFound("There is no such conversation.")
-        if self._settings.models and request.model not in self._settings.models:
-            raise NotFound(f"There is no model `{request.model}` here.", code="model_not_found", param="model")
         held_back.check(principal, request.body, [msgspec.json.decode(message.content) for message in request.messages])
 
     async def _admit(self, id: UUID, principal: Principal, request: CompletionRequest) -> Admission:
@@ -94,7 +122,7 @@ class Completions:
                 await repository.keep_alive(conn, instance, self._settings.home, self._settings.lease)
                 async with conn.transaction():
                     await repository.hold_instance(conn, instance)
-                    request = await prepare(conn)
+                    request = self._with_upstreams_name(await prepare(conn))
                     self._check(principal, request)
                     admission = await self._try(conn, id, principal, instance, request)
                     if admission.outcome != "admitted":
@@ -234,6 +262,14 @@ class Completions:
         async with self._pool.connection() as conn:
             if not await repository.delete(conn, principal.tenant, id):
                 raise Conflict("The completion is still running: cancel it first.", code="completion_running")
+
+
+def _stop_if_held_back(generation: Generation, principal: Principal, body: dict[str, Any]) -> None:
+    """Before the upstream is asked: only now is it known what the conversation holds, which other keys may have put."""
+    try:
+        held_back.check(principal, body, body["messages"])
+    except PermissionDenied as exc:
+        generation.stop(exc)
 
 
 CompletionsDep = Annotated[Completions, Depends(Completions)]

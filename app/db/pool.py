@@ -22,6 +22,8 @@ def create_pool(settings: Settings) -> Pool:
         max_size=settings.pool_max,
         timeout=settings.pool_timeout,
         open=False,
+        # Past it the next caller tries anew: the pool's own pauses would outlast the outage by minutes.
+        reconnect_timeout=2,
         name="headwater",
         kwargs={
             "autocommit": True,

@@ -120,7 +120,7 @@ def body_of(decoded: Mapping[str, Any], chat: ChatRequest, settings: Settings) -
         "max_tokens": extras.max_tokens
         or extras.max_tokens_camel
         or extras.max_output_tokens
-        or settings.chat_max_tokens,
+        or settings.default_max_tokens,
     }
     if system := extras.system or chat.instructions():
         body["system"] = system

@@ -30,6 +30,7 @@ class AppError(Exception):
     status: ClassVar[int] = 500
     code: str = "internal_error"
     type: str = "api_error"
+    should_retry: bool | None = None
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class AppError(Exception):
         self.code = code or self.code
         self.param = param
         self.retry_after = retry_after
-        self.should_retry = should_retry
+        self.should_retry = self.should_retry if should_retry is None else should_retry
 
     @property
     def http_status(self) -> int:

@@ -96,7 +96,7 @@ class Ping(msgspec.Struct, frozen=True, gc=False, tag="ping"):
 
 
 class ErrorDetails(msgspec.Struct, frozen=True):
-    error_code: str = ""
+    error_code: str | None = None
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -146,7 +146,9 @@ def parse(data: bytes) -> Body:
     try:
         return _KNOWN.decode(data)
     except msgspec.ValidationError:
-        return _UNKNOWN.decode(data)
+        unknown = _UNKNOWN.decode(data)
+    # An error in an unknown form is still the end.
+    return Error(ErrorBody("api_error")) if unknown.type == "error" else unknown
 
 
 # An escaped backslash is taken whole, so that the `u` after it is not read as an escape of its own; then a proper

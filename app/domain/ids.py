@@ -16,3 +16,8 @@ def uuid7() -> UUID:
     bits = bits & ~(0xF << 76) | 0x7 << 76
     bits = bits & ~(0x3 << 62) | 0x2 << 62
     return UUID(int=bits)
+
+
+def made_at(id: UUID) -> int:
+    """When a UUIDv7 was made, in whole seconds since 1970."""
+    return (id.int >> 80) // 1000

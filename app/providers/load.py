@@ -3,9 +3,11 @@
 import asyncio
 import gc
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from app.config import Settings
+from app.domain.errors import UpstreamError
 from app.providers.base import Provider
 
 # A full collection over the imports' objects stops every stream for tenths of a second: keep it from looking at them,
@@ -37,7 +39,8 @@ class LazyProvider:
 
     async def aclose(self) -> None:
         if self._making is not None:
-            await (await self._making).aclose()
+            with suppress(UpstreamError):
+                await (await self._making).aclose()
 
 
 def _import_adapter() -> Callable[[Settings], Provider]:

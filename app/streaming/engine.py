@@ -9,7 +9,7 @@ from uuid import UUID
 from app.config import Settings
 from app.db.pool import Pool
 from app.providers.base import Provider
-from app.streaming import maintenance
+from app.streaming import maintenance, repository
 from app.streaming.control import Control
 from app.streaming.follower import Follower
 from app.streaming.generation import Admitted, Generation
@@ -18,7 +18,10 @@ from app.streaming.log import Log
 from app.streaming.maintenance import Chore
 from app.streaming.recorder import Recorder
 from app.streaming.registry import Registry
+from app.streaming.repository import Connection
 
+# At the most, from the insert to the launch.
+_ADMISSION_TAKES: Final = 60.0
 # For the terminal events of streams that could not be settled.
 _LAST_EVENTS: Final = 1.0
 
@@ -34,7 +37,7 @@ class Engine:
         self.instance = Instance(settings.home)
         self.registry = Registry(settings.max_streams)
         self._pool = pool
-        self._chores = chores
+        self._chores = [self._find_orphans, *chores]
         self._recorder = Recorder(pool, self.instance, settings)
         self._follower = Follower(pool, settings)
         self.control = Control(pool, self.instance, self.registry, self._follower, settings)
@@ -50,6 +53,12 @@ class Engine:
 
     def _loop(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._loops.append(asyncio.create_task(coroutine))
+
+    async def _find_orphans(self, conn: Connection) -> None:
+        """An admission whose answer was lost on the way left a completion that nobody produces."""
+        for id in await repository.streaming_for(conn, self.instance.id, _ADMISSION_TAKES):
+            if self.registry.get(id) is None:
+                self.registry.abandoned.add(id)
 
     def launch(self, admitted: Admitted) -> Generation:
         generation = Generation(admitted, self.provider, self._recorder, self.settings)

@@ -2,19 +2,22 @@
 
 import asyncio
 import logging
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from operator import attrgetter
 from uuid import UUID
 
+import msgspec
+
 from app.config import Settings
 from app.db.pool import Pool
 from app.domain.completion import Status
-from app.domain.errors import Gone
+from app.domain.errors import AppError, Gone
 from app.domain.events import split
 from app.streaming import repository
-from app.streaming.interruption import interrupt_if_dead
+from app.streaming.interruption import LOST_AT_MOST, interrupt_if_dead
 from app.streaming.log import Log
 from app.streaming.recorder import TRANSIENT
 from app.streaming.repository import Connection, Followed
@@ -80,7 +83,13 @@ class Follower:
         async with self._pool.connection() as conn:
             rows = await repository.follow(conn, afters, self._lease)
             for id, group in groupby(rows, key=attrgetter("id")):
-                await self._take(conn, id, list(group))
+                try:
+                    await self._take(conn, id, list(group))
+                except (msgspec.MsgspecError, zlib.error):
+                    _log.exception("the log of %s cannot be read", id)
+                    self._break_off(id, AppError("The stream cannot be read."))
+        for id in afters.keys() - {row.id for row in rows}:
+            self._break_off(id, Gone("The completion was deleted."))
         for instance in {row.instance_id for row in rows if row.status == Status.STREAMING and not row.owner_alive}:
             await interrupt_if_dead(self._pool, instance, self._lease)
         return any(row.data is not None for row in rows)
@@ -95,6 +104,11 @@ class Follower:
         events = [event for row in rows if row.data is not None for event in split(row.data, row.first_seq or 1)]
         if new := [event for event in events if event.seq > log.last_seq]:
             log.append(new)
+
+    def _break_off(self, id: UUID, error: AppError) -> None:
+        """End a log beyond every position that a reader can have seen."""
+        if log := self._logs.get(id):
+            log.append([error_end(log.last_seq + LOST_AT_MOST, error, None)], end=True)
 
     async def _end(self, conn: Connection, id: UUID, log: Log, end_seq: int) -> None:
         """The rest of a log that was finished since the last tick."""

@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 class Cancelled(AppError):
     status = 409
     code = "cancelled"
+    should_retry = False  # SDKs would take a 409 for a reason to ask once more
 
 
 class Interrupted(AppError):
@@ -234,7 +235,7 @@ class Generation:
     def _apply(self, body: Body) -> None:
         try:
             self.fold.apply(body)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, KeyError):
             raise UpstreamError("The upstream sent an event that cannot be read.", code="upstream_malformed") from None
 
     # -- the end

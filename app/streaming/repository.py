@@ -39,6 +39,10 @@ UNFINISHED: LiteralString = (
     " AND (%(ids)b::uuid[] IS NULL OR id = ANY (%(ids)b::uuid[]))"
 )
 LOCK_UNFINISHED: LiteralString = UNFINISHED + " ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED"
+STREAMING_FOR: LiteralString = (
+    "SELECT id FROM completions WHERE instance_id = %(instance)s AND status = 'streaming'"
+    " AND created_at < clock_timestamp() - %(age)s"
+)
 EVENTS: LiteralString = "SELECT first_seq, data FROM completion_events WHERE completion_id = %(id)s ORDER BY first_seq"
 FOLLOW: LiteralString = (
     "SELECT c.id, c.status, lease_holds(i.lease_until, i.dead_at, %(lease)s) AS owner_alive, c.instance_id, c.end_seq,"
@@ -169,6 +173,12 @@ async def lock_unfinished(conn: Connection, instance: UUID, ids: Sequence[UUID] 
 async def unfinished(conn: Connection, instance: UUID, ids: Sequence[UUID]) -> list[UUID]:
     """Those of `ids` that are streaming completions of `instance`."""
     cursor = await conn.execute(UNFINISHED, {"instance": instance, "ids": list(ids)})
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def streaming_for(conn: Connection, instance: UUID, seconds: float) -> list[UUID]:
+    """Completions of `instance` that have been streaming for longer than so many seconds."""
+    cursor = await conn.execute(STREAMING_FOR, {"instance": instance, "age": timedelta(seconds=seconds)})
     return [row[0] for row in await cursor.fetchall()]
 
 

@@ -55,8 +55,8 @@ def _frame(event: Event) -> bytes:
         case MessageStop():
             return b"id: %d\ndata: [DONE]\n\n" % event.seq
         case Error():
-            code = body.error.details.error_code if body.error.details else body.error.type
-            error = {"type": body.error.type, "code": code, "message": body.error.message}
+            code = body.error.details.error_code if body.error.details else None
+            error = {"type": body.error.type, "code": code or body.error.type, "message": body.error.message}
             return _named(event.seq, b"error", {"error": error})
         case UnknownEvent():
             return _named(event.seq, b"event", {"event": Raw(event.data)})

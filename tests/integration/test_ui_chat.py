@@ -128,7 +128,7 @@ async def test_history_comes_from_the_store(chat: Chat, upstream: SimulatedUpstr
 
 
 async def test_the_body_may_be_next_to_nothing(start_service: StartService, upstream: SimulatedUpstream) -> None:
-    service = await start_service(chat_model=OK, chat_max_tokens=77, chat_system="Be kind.")
+    service = await start_service(chat_model=OK, default_max_tokens=77, chat_system="Be kind.")
     async with service.client() as client:
         response = await client.post("/api/chat", json={"id": "x", "messages": [user("Hello")]})
     assert message_of(chunks_of(response.content)).finish_reason == "stop"

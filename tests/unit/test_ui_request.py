@@ -192,7 +192,7 @@ def test_max_tokens_has_three_names(name: str) -> None:
 
 
 def test_settings_fill_what_is_left_out() -> None:
-    settings = Settings(chat_model="m", chat_max_tokens=7)
+    settings = Settings(chat_model="m", default_max_tokens=7)
     assert body_of({"id": "c", "sessionId": 1}, request(), settings) == {"model": "m", "max_tokens": 7}
 
 

@@ -278,9 +278,13 @@ BEGIN
     UPDATE instances i SET lease_until = clock_timestamp() + p_lease
     WHERE i.id = p_instance AND i.dead_at IS NULL AND i.lease_until < clock_timestamp() + p_lease - p_renew;
 
+    -- Without waiting: whoever has a row locked is most likely ending it, and may wait for one that is locked here.
     UPDATE completions c SET readers_until = clock_timestamp() + p_readers_for
-    WHERE c.id = ANY (p_following) AND c.status = 'streaming' AND c.on_disconnect = 'cancel'
-      AND (c.readers_until IS NULL OR c.readers_until < clock_timestamp() + p_readers_for / 2);
+    WHERE c.id IN (
+        SELECT f.id FROM completions f
+        WHERE f.id = ANY (p_following) AND f.status = 'streaming' AND f.on_disconnect = 'cancel'
+          AND (f.readers_until IS NULL OR f.readers_until < clock_timestamp() + p_readers_for / 2)
+        FOR NO KEY UPDATE SKIP LOCKED);
 
     RETURN QUERY
         SELECT i.id, i.dead_at IS NULL, false, false FROM instances i WHERE i.id = p_instance;

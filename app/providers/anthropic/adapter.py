@@ -4,23 +4,32 @@ The SDK does transport, authentication and error classes. It does not build its 
 bytes, which costs an eighth of that (docs/architecture.md).
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import anthropic
 import httpx2
+import msgspec
 from anthropic import AsyncAnthropic, AsyncAnthropicAWS, AsyncAnthropicBedrock, DefaultAioHttpClient
 from anthropic._response import AsyncAPIResponse
 
 from app.config import Settings
 from app.domain.errors import UpstreamError
 from app.providers.anthropic.decoders import Decoder, EventStreamDecoder, SseDecoder
-from app.providers.anthropic.errors import connection_error, status_error
-from app.providers.base import ProviderRequest, ProviderStream
+from app.providers.anthropic.errors import connection_error, not_configured, status_error, unsendable
+from app.providers.base import ProviderRequest, ProviderStream, UpstreamModel
 
 Client = AsyncAnthropic | AsyncAnthropicBedrock | AsyncAnthropicAWS
 
 _BEDROCK_VERSION: Final = "bedrock-2023-05-31"
+# The most that one page has.
+_ALL_MODELS: Final = 1000
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    data: list[UpstreamModel]
 
 
 def create_client(settings: Settings) -> Client:
@@ -54,15 +63,23 @@ def create_client(settings: Settings) -> Client:
 
 
 class AnthropicProvider:
-    """Messages requests in, canonical events out."""
+    """Messages requests in, canonical events out.
+
+    Raises:
+        UpstreamError: the configured upstream lacks credentials or a region.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._client = create_client(settings)
+        try:
+            self._client = create_client(settings)
+        except (anthropic.AnthropicError, ValueError) as exc:
+            raise not_configured(exc) from exc
         self._bedrock = settings.upstream == "bedrock"
+        self._count_timeout = settings.first_event_timeout
 
     async def open(self, request: ProviderRequest) -> ProviderStream:
         body = dict(request.body)
-        try:
+        with _errors_as_ours():
             response = await self._client.messages.with_streaming_response.create(
                 model=body.pop("model"),
                 max_tokens=body.pop("max_tokens"),
@@ -71,10 +88,6 @@ class AnthropicProvider:
                 extra_body=body | self._version_field(request),
                 extra_headers=_headers(request),
             ).__aenter__()
-        except anthropic.APIStatusError as exc:
-            raise status_error(exc) from exc
-        except (anthropic.APIConnectionError, httpx2.HTTPError, OSError) as exc:
-            raise connection_error(exc) from exc
         return await _event_stream(response)
 
     def _version_field(self, request: ProviderRequest) -> dict[str, str]:
@@ -83,21 +96,43 @@ class AnthropicProvider:
 
     async def count_tokens(self, request: ProviderRequest) -> bytes:
         body = dict(request.body)
+        with _errors_as_ours():
+            async with asyncio.timeout(self._count_timeout):
+                response = await self._client.messages.with_raw_response.count_tokens(
+                    model=body.pop("model"),
+                    messages=body.pop("messages"),
+                    extra_body=body,
+                    extra_headers=_headers(request),
+                )
+                return await response.read()
+
+    async def models(self) -> Sequence[UpstreamModel]:
+        if isinstance(self._client, AsyncAnthropicBedrock):
+            return ()
+        with _errors_as_ours():
+            response = await self._client.models.with_raw_response.list(limit=_ALL_MODELS)
+            listed = await response.read()
         try:
-            response = await self._client.messages.with_raw_response.count_tokens(
-                model=body.pop("model"),
-                messages=body.pop("messages"),
-                extra_body=body,
-                extra_headers=_headers(request),
-            )
-        except anthropic.APIStatusError as exc:
-            raise status_error(exc) from exc
-        except (anthropic.APIConnectionError, httpx2.HTTPError, OSError) as exc:
-            raise connection_error(exc) from exc
-        return await response.read()
+            return msgspec.json.decode(listed, type=_Listed).data
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise UpstreamError("The upstream's list cannot be read.", code="upstream_malformed") from None
 
     async def aclose(self) -> None:
         await self._client.close()
+
+
+@contextmanager
+def _errors_as_ours() -> Iterator[None]:
+    try:
+        yield
+    except anthropic.APIStatusError as exc:
+        raise status_error(exc) from exc
+    except (anthropic.APIConnectionError, httpx2.HTTPError, OSError) as exc:
+        raise connection_error(exc) from exc
+    except (anthropic.AnthropicError, ValueError) as exc:
+        raise unsendable() from exc
+    except (TypeError, RuntimeError) as exc:  # what the SDK raises for want of credentials
+        raise not_configured(exc) from exc
 
 
 def _headers(request: ProviderRequest) -> dict[str, str]:

@@ -1,11 +1,12 @@
 """From an upstream's bytes to the JSON of events. A decoder takes what one network read brought."""
 
-import base64
 import re
+from codecs import BOM_UTF8
 from typing import Final, Protocol
 
 import msgspec
 
+from app.domain.errors import UpstreamError
 from app.domain.events import error_event
 
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
@@ -21,19 +22,24 @@ class SseDecoder:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._after_cr = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        buffered = self._rest + chunk
-        if b"\r" in buffered:
-            held = buffered.endswith(b"\r")  # it may be half of a CRLF
-            buffered = _LINE_END.sub(b"\n", buffered[:-1] if held else buffered) + (b"\r" if held else b"")
-        *blocks, self._rest = buffered.split(b"\n\n")
+        if self._after_cr and chunk:
+            chunk = chunk.removeprefix(b"\n")  # the other half of a CRLF
+            self._after_cr = False
+        if b"\r" in chunk:
+            self._after_cr = chunk.endswith(b"\r")
+            chunk = _LINE_END.sub(b"\n", chunk)
+        *blocks, self._rest = (self._rest + chunk).split(b"\n\n")
         return [data for block in blocks if (data := _data(block))]
 
 
 def _data(block: bytes) -> bytes:
     """The data of one block. Several `data` lines are one value; in JSON a line end between them is a mere space."""
-    lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]
+    lines = [
+        line[5:].removeprefix(b" ") for line in block.removeprefix(BOM_UTF8).split(b"\n") if line.startswith(b"data:")
+    ]
     return b" ".join(lines)
 
 
@@ -41,17 +47,36 @@ class EventStreamDecoder:
     """AWS's binary event stream, as Bedrock answers: each message wraps the JSON of one event in base64."""
 
     def __init__(self) -> None:
-        from botocore.eventstream import EventStreamBuffer  # type: ignore[import-untyped]
+        from botocore.eventstream import EventStreamBuffer, ParserError  # type: ignore[import-untyped]
 
         self._buffer = EventStreamBuffer()
+        self._malformed = (ParserError, msgspec.MsgspecError, UnicodeDecodeError)
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        self._buffer.add_data(chunk)
-        return [_unwrap(message.headers, message.payload) for message in self._buffer]
+        try:
+            self._buffer.add_data(chunk)
+            return [_unwrap(message.headers, message.payload) for message in self._buffer]
+        except self._malformed as exc:
+            raise UpstreamError("The upstream sent an event that cannot be read.", code="upstream_malformed") from exc
+
+
+class _Wrapped(msgspec.Struct, frozen=True):
+    bytes: bytes  # msgspec reads base64
+
+
+_WRAPPED: Final = msgspec.json.Decoder(_Wrapped)
+# The exceptions of InvokeModelWithResponseStream, in the terms of Anthropic's API; the rest are failures.
+_EXCEPTIONS: Final = {
+    "throttlingException": "rate_limit_error",
+    "serviceUnavailableException": "overloaded_error",
+    "modelTimeoutException": "timeout_error",
+    "validationException": "invalid_request_error",
+}
 
 
 def _unwrap(headers: dict[str, object], payload: bytes) -> bytes:
     if headers.get(":message-type") != "event":
         code = str(headers.get(":exception-type") or headers.get(":error-code") or "api_error")
-        return error_event(type="api_error", message="The upstream ended the stream with an error.", code=code)
-    return base64.b64decode(msgspec.json.decode(payload)["bytes"])
+        kind = _EXCEPTIONS.get(code, "api_error")
+        return error_event(type=kind, message="The upstream ended the stream with an error.", code=code)
+    return _LINE_END.sub(b" ", _WRAPPED.decode(payload).bytes)

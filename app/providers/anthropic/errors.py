@@ -1,11 +1,15 @@
 """The SDK's errors as ours: what the caller may know, and whether another try could help."""
 
+import logging
+import math
 from typing import Final
 
 import anthropic
 import httpx2
 
 from app.domain.errors import UpstreamError, UpstreamTimeout
+
+_log = logging.getLogger(__name__)
 
 # What the caller did wrong comes back in the upstream's words; all else in ours, which name no account of ours.
 _CALLERS_FAULT: Final = {400, 404, 413, 422}
@@ -48,9 +52,22 @@ def connection_error(exc: Exception) -> UpstreamError:
     return UpstreamError("The connection to the upstream broke.", code="upstream_connection", retryable=True)
 
 
+def unsendable() -> UpstreamError:
+    """The SDK would not send it: the model's name is no part of an address, or this upstream lacks the call."""
+    message = "This upstream has no such model or call."
+    return UpstreamError(message, http_status=400, type="invalid_request_error", code="upstream_refused")
+
+
+def not_configured(exc: Exception) -> UpstreamError:
+    """The SDK found no key, no AWS credentials or no region: what is missing is for our log."""
+    _log.error("the upstream is not configured: %s", exc)
+    return UpstreamError("The upstream of this service is not configured.", code="upstream_credentials")
+
+
 def _retry_after(response: httpx2.Response) -> float | None:
     """Seconds, if the header is a number of them."""
     try:
-        return max(0.0, float(response.headers.get("retry-after", "")))
+        seconds = float(response.headers.get("retry-after", ""))
     except ValueError:
         return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -1,0 +1,217 @@
+"""The response of the hot path, driven without a server: a log, and a client's receive and send."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from starlette.types import Message
+
+from app.domain.events import Event
+from app.streaming.event_stream import EventStream
+from app.streaming.log import Log
+from app.wire.anthropic_messages import AnthropicMessagesEncoder
+from app.wire.plain import PlainEncoder
+from app.wire.sse import KEEPALIVE, Encoder
+
+STOP = b'{"type":"content_block_stop","index":0}'  # has no frame in the plain dialect
+
+
+class Client:
+    """What a server passes on of one client. `taking` is cleared by one that stops reading."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.left = asyncio.Event()
+        self.taking = asyncio.Event()
+        self.taking.set()
+
+    async def receive(self) -> Message:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        await self.taking.wait()
+        self.sent.append(message)
+
+    @property
+    def chunks(self) -> list[bytes]:
+        return [message["body"] for message in self.sent[1:]]
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.chunks)
+
+    @property
+    def ended(self) -> bool:
+        return len(self.sent) > 1 and not self.sent[-1]["more_body"]
+
+
+class Reading:
+    def __init__(self) -> None:
+        self.log = Log()
+        self.readers = 0
+        self.client = Client()
+
+    @contextmanager
+    def source(self) -> Iterator[Log]:
+        self.readers += 1
+        try:
+            yield self.log
+        finally:
+            self.readers -= 1
+
+    async def run(
+        self, *, after: int = 0, encoder: Encoder | None = None, keepalive: float = 30, send_timeout: float = 30
+    ) -> None:
+        response = EventStream(
+            self.source(),
+            encoder or AnthropicMessagesEncoder(),
+            after=after,
+            keepalive=keepalive,
+            send_timeout=send_timeout,
+        )
+        scope: dict[str, Any] = {"type": "http"}
+        await response(scope, self.client.receive, self.client.send)
+        assert self.readers == 0
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(3):
+            while not condition():  # noqa: ASYNC110 - anything may be waited for
+                await asyncio.sleep(0.005)
+
+
+def events(*seqs: int, data: bytes = b'{"type":"ping"}', type: str = "ping") -> Sequence[Event]:
+    return [Event(seq, type, data) for seq in seqs]
+
+
+def frames(*seqs: int) -> bytes:
+    return AnthropicMessagesEncoder().encode(events(*seqs))
+
+
+async def test_a_finished_log_is_one_chunk_and_the_last() -> None:
+    reading = Reading()
+    reading.log.append(events(1, 2, 3), end=True)
+    await reading.run()
+    assert reading.client.chunks == [frames(1, 2, 3)]
+    assert reading.client.ended
+    start = reading.client.sent[0]
+    headers = dict(start["headers"])
+    assert start["status"] == 200
+    assert headers[b"content-type"].startswith(b"text/event-stream")
+    assert b"no-transform" in headers[b"cache-control"]
+    assert b"content-length" not in headers
+
+
+async def test_only_what_lies_past_the_position_is_sent() -> None:
+    reading = Reading()
+    reading.log.append(events(1, 2, 3), end=True)
+    await reading.run(after=2)
+    assert reading.client.chunks == [frames(3)]
+
+
+async def test_a_batch_is_sent_as_it_comes_and_the_end_ends_the_body() -> None:
+    reading = Reading()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(reading.run())
+        await reading.until(lambda: len(reading.client.chunks) == 1)
+        for batch in (events(1, 2), events(3)):
+            before = len(reading.client.chunks)
+            reading.log.append(batch)
+            await reading.until(lambda before=before: len(reading.client.chunks) > before)  # type: ignore[misc]
+        assert not reading.client.ended
+        reading.log.append(events(4), end=True)
+    assert reading.client.chunks == [KEEPALIVE, frames(1, 2), frames(3), frames(4)]
+    assert [message["more_body"] for message in reading.client.sent[1:]] == [True, True, True, False]
+
+
+async def test_a_reader_far_ahead_gets_the_end_alone() -> None:
+    reading = Reading()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(reading.run(after=50))
+        await reading.until(lambda: len(reading.client.chunks) == 1)
+        reading.log.append(events(1, 2))
+        await asyncio.sleep(0.05)
+        reading.log.append(events(1000), end=True)
+    assert reading.client.chunks == [KEEPALIVE, frames(1000)]
+    assert reading.client.ended
+
+
+async def test_silence_is_filled_before_the_first_event_and_between_events() -> None:
+    reading = Reading()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(reading.run(keepalive=0.1))
+        await reading.until(lambda: reading.client.chunks.count(KEEPALIVE) >= 3)
+        reading.log.append(events(1))
+        await reading.until(lambda: frames(1) in reading.client.chunks)
+        silent = len(reading.client.chunks)
+        await reading.until(lambda: reading.client.chunks[silent:].count(KEEPALIVE) >= 2)
+        reading.log.append(events(2), end=True)
+    assert reading.client.body.replace(KEEPALIVE, b"") == frames(1, 2)
+
+
+async def test_events_without_a_frame_send_nothing_and_keep_the_silence_short() -> None:
+    reading = Reading()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(reading.run(encoder=PlainEncoder(), keepalive=0.2))
+        for seq in range(1, 11):
+            reading.log.append(events(seq, data=STOP, type="content_block_stop"))
+            await asyncio.sleep(0.05)
+        reading.log.append(events(11, data=b'{"type":"message_stop"}', type="message_stop"), end=True)
+    assert set(reading.client.chunks[:-1]) == {KEEPALIVE}
+    assert 2 <= len(reading.client.chunks[:-1]) <= 4
+    assert reading.client.chunks[-1] == b"id: 11\ndata: [DONE]\n\n"
+    assert reading.client.ended
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_client_that_leaves_ends_the_reading_without_a_last_chunk(*, begun: bool) -> None:
+    reading = Reading()
+    async with asyncio.timeout(3), asyncio.TaskGroup() as tasks:
+        tasks.create_task(reading.run())
+        if begun:
+            reading.log.append(events(1))
+        await reading.until(lambda: bool(reading.client.chunks))
+        reading.client.left.set()
+    assert not reading.client.ended
+
+
+async def test_a_client_that_leaves_during_a_send_is_noticed_at_once() -> None:
+    reading = Reading()
+    async with asyncio.timeout(3), asyncio.TaskGroup() as tasks:
+        tasks.create_task(reading.run())
+        await reading.until(lambda: bool(reading.client.chunks))
+        reading.client.taking.clear()
+        reading.log.append(events(1))
+        await asyncio.sleep(0.05)
+        reading.client.left.set()
+        await asyncio.sleep(0.05)
+        reading.client.taking.set()
+    assert not reading.client.ended
+
+
+async def test_a_client_that_takes_nothing_is_dropped() -> None:
+    reading = Reading()
+    async with asyncio.timeout(3), asyncio.TaskGroup() as tasks:
+        tasks.create_task(reading.run(send_timeout=0.2))
+        await reading.until(lambda: bool(reading.client.chunks))
+        reading.client.taking.clear()
+        reading.log.append(events(1), end=True)
+    assert not reading.client.ended
+
+
+async def test_what_breaks_the_encoder_lets_go_of_the_log() -> None:
+    class Broken:
+        def skip(self, events: Sequence[Event]) -> None:
+            pass
+
+        def encode(self, events: Sequence[Event]) -> bytes:
+            raise ZeroDivisionError
+
+    reading = Reading()
+    reading.log.append(events(1), end=True)
+    response = EventStream(reading.source(), Broken(), after=0, keepalive=30, send_timeout=30)
+    with pytest.raises(ZeroDivisionError):
+        await response({"type": "http"}, reading.client.receive, reading.client.send)
+    assert reading.readers == 0
