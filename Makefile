@@ -13,6 +13,8 @@ OLD_SDK := .venv-anthropic-0
 UV_INSTALL = uv pip install --quiet --require-hashes --no-build --compile-bytecode
 CODE := $(wildcard app local tests bench infra compare)
 QUICK := not pgbouncer and not compat and not slow
+# What is about the upstream or about requests that never reach the database needs no second version of it.
+NO_SQL := test_faults* test_provider* test_bad_input* test_body_limit* test_cors*
 
 .PHONY: help
 help:  ## Say what there is
@@ -30,7 +32,7 @@ run: .venv/.local  ## Start Headwater here, with its own Postgres and a simulate
 .PHONY: test
 test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the database again on 16
 	$(PY) -m pytest -m "$(QUICK)"
-	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest -m "$(QUICK)" tests/integration
+	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
 
 .PHONY: test-all
 test-all: pgbouncer $(OLD_SDK)/.installed test  ## Run the tests, and those that need PgBouncer, an older SDK or much time

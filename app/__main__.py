@@ -11,6 +11,7 @@ from typing import Final
 import uvicorn
 from pydantic import ValidationError
 
+from app.catalogue import CatalogueError
 from app.config import Settings
 from app.main import create_app
 from app.streaming.engine import Engine
@@ -50,7 +51,11 @@ def main() -> int:
         for error in exc.errors(include_input=False, include_url=False):
             print(f"Setting {'.'.join(map(str, error['loc']))}: {error['msg']}", file=sys.stderr)  # noqa: T201
         return 2
-    app = create_app(settings)
+    try:
+        app = create_app(settings)
+    except CatalogueError as exc:
+        print(f"Setting models_file: {exc}", file=sys.stderr)  # noqa: T201
+        return 2
     config = uvicorn.Config(
         app,
         host=settings.host,

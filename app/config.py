@@ -47,8 +47,13 @@ class Settings(BaseSettings):
         default=None, validation_alias=AliasChoices("HEADWATER_UPSTREAM_API_KEY", "ANTHROPIC_API_KEY")
     )
     upstream_version: str = Field(default="2023-06-01", description="`anthropic-version` where the caller names none.")
-    models: list[str] = Field(default=[], description="Models that may be asked for; empty leaves it to the upstream.")
-    default_max_tokens: int = Field(default=8192, ge=1, description="Longest answer, where the request names none.")
+    chat_model: str = Field(default="claude-haiku-4-5", min_length=1, description="For `useChat`, which names none.")
+    chat_system: OptionalText = Field(
+        default=None, description="Its instructions, where neither chat nor page has any."
+    )
+    models_file: OptionalText = Field(default=None, description="Aliases and defaults; app/catalogue.py has its form.")
+    default_max_tokens: int = Field(default=8192, ge=1, description="Where neither the request nor the file says it.")
+    reasoning_content: bool = Field(default=False, description="Let thoughts out to Chat Completions clients.")
     connect_timeout: float = Field(default=5.0, gt=0)
     first_event_timeout: float = Field(default=60.0, gt=0)
     idle_timeout: float = Field(default=120.0, gt=0, description="Longest silence of the upstream between two events.")

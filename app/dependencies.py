@@ -6,10 +6,12 @@ from uuid import UUID
 
 from fastapi import Depends, Query, Request
 
+from app.catalogue import Catalogue
 from app.config import Settings
 from app.db.pool import Pool
 from app.domain.errors import InvalidRequest, PermissionDenied, Unauthenticated
 from app.domain.principal import Principal, Scope
+from app.providers.listing import Listing
 from app.streaming.engine import Engine
 
 
@@ -29,6 +31,8 @@ class State(TypedDict):
     pool: Pool
     engine: Engine
     authenticate: Authenticate
+    catalogue: Catalogue
+    listing: Listing
 
 
 def _settings(request: Request) -> Settings:
@@ -43,6 +47,14 @@ def _engine(request: Request) -> Engine:
     return request.state.engine  # type: ignore[no-any-return]
 
 
+def _catalogue(request: Request) -> Catalogue:
+    return request.state.catalogue  # type: ignore[no-any-return]
+
+
+def _listing(request: Request) -> Listing:
+    return request.state.listing  # type: ignore[no-any-return]
+
+
 def _request_id(request: Request) -> str:
     return request.state.request_id  # type: ignore[no-any-return]
 
@@ -50,6 +62,8 @@ def _request_id(request: Request) -> str:
 SettingsDep = Annotated[Settings, Depends(_settings)]
 PoolDep = Annotated[Pool, Depends(_pool)]
 EngineDep = Annotated[Engine, Depends(_engine)]
+CatalogueDep = Annotated[Catalogue, Depends(_catalogue)]
+ListingDep = Annotated[Listing, Depends(_listing)]
 RequestId = Annotated[str, Depends(_request_id)]
 
 

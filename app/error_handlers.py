@@ -2,15 +2,17 @@
 
 import logging
 import math
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import psycopg
 import psycopg_pool
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 
 from app.domain.errors import (
     AppError,
@@ -27,21 +29,54 @@ _log = logging.getLogger(__name__)
 
 _BY_STATUS: dict[int, type[AppError]] = {404: NotFound, 405: MethodNotAllowed, 413: RequestTooLarge}
 
-# The dialects that have a shape of their own, by path.
-_SHAPES: Final = {"/v1/messages": anthropic_messages, "/v1/responses": openai_errors}
+
+class Shape(NamedTuple):
+    """How callers of some paths are told of an error."""
+
+    body: Callable[[AppError, str], bytes]
+    status: Callable[[AppError], int]
+    media_type: str
 
 
-def error_response(error: AppError, path: str, request_id: str) -> Response:
-    """`error` in the shape that callers of `path` understand."""
+_PROBLEM = Shape(problem.error_body, problem.status, problem.MEDIA_TYPE)
+_ANTHROPIC = Shape(anthropic_messages.error_body, anthropic_messages.status, "application/json")
+_OPENAI = Shape(openai_errors.error_body, openai_errors.status, "application/json")
+# `useChat` shows the text as it is.
+_TEXT = Shape(lambda error, _: error.message.encode(), problem.status, "text/plain; charset=utf-8")
+
+
+def _of_either_client(headers: Headers) -> Shape:
+    """Both ask for models under one path; only Anthropic's clients send these headers."""
+    return _ANTHROPIC if "anthropic-version" in headers or "x-api-key" in headers else _OPENAI
+
+
+# Under each of these paths, all errors have one shape; under all others they are problems.
+_SHAPES: dict[str, Shape | Callable[[Headers], Shape]] = {
+    "/v1/messages": _ANTHROPIC,
+    "/v1/chat": _OPENAI,
+    "/v1/responses": _OPENAI,
+    "/v1/models": _of_either_client,
+    "/api/chat": _TEXT,
+}
+
+
+def _shape(scope: Scope) -> Shape:
+    path = scope["path"]
+    for prefix, shape in _SHAPES.items():
+        if path == prefix or path.startswith(f"{prefix}/"):
+            return shape if isinstance(shape, Shape) else shape(Headers(scope=scope))
+    return _PROBLEM
+
+
+def error_response(error: AppError, scope: Scope, request_id: str) -> Response:
+    """`error` in the shape that whoever sent this request understands."""
     headers = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(math.ceil(error.retry_after))
     if error.should_retry is not None:
         headers["x-should-retry"] = str(error.should_retry).lower()
-    for prefix, shape in _SHAPES.items():
-        if path.startswith(prefix):
-            return Response(shape.error_body(error, request_id), shape.status(error), headers, "application/json")
-    return Response(problem.error_body(error, request_id), error.http_status, headers, problem.MEDIA_TYPE)
+    shape = _shape(scope)
+    return Response(shape.body(error, request_id), shape.status(error), headers, shape.media_type)
 
 
 def register(app: FastAPI) -> None:
@@ -54,7 +89,7 @@ def register(app: FastAPI) -> None:
 
 
 async def _respond(request: Request, exc: Exception) -> Response:
-    response = error_response(as_app_error(exc), request.url.path, request.state.request_id)
+    response = error_response(as_app_error(exc), request.scope, request.state.request_id)
     if isinstance(exc, HTTPException):
         response.headers.update(exc.headers or {})  # a 405 says what is allowed
     return response

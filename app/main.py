@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from app import __version__, error_handlers, health, observability
+from app import __version__, catalogue, error_handlers, health, observability
 from app.access import endpoints as access
 from app.access.authentication import Authenticator
 from app.access.repository import delete_expired_tokens
@@ -15,8 +15,10 @@ from app.config import Settings
 from app.conversations import endpoints as conversations
 from app.db.pool import create_pool
 from app.dependencies import State
-from app.dialects import messages, responses
+from app.dialects import chat_completions, messages, responses, ui_chat
+from app.dialects import models as listed_models
 from app.middleware import BodyLimit, Draining, RequestContext
+from app.providers.listing import Listing
 from app.providers.load import LazyProvider
 from app.streaming.engine import Engine
 
@@ -30,6 +32,17 @@ EXPOSED_HEADERS = [
     "x-request-id",
     "x-should-retry",
 ]
+_ROUTERS = (
+    health.router,
+    access.router,
+    conversations.router,
+    completions.router,
+    messages.router,
+    chat_completions.router,
+    responses.router,
+    ui_chat.router,
+    listed_models.router,
+)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -37,8 +50,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     Raises:
         pydantic.ValidationError: `settings` is None and the environment holds a value that does not fit.
+        CatalogueError: the file of models cannot be read or understood.
     """
     settings = settings or Settings()
+    models = catalogue.load(settings.models_file)
     observability.configure(settings)
     pool = create_pool(settings)
     provider = LazyProvider(settings)
@@ -53,14 +68,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             provider.preload()
             engine.start()
             stack.push_async_callback(engine.close)
-            yield State(settings=settings, pool=pool, engine=engine, authenticate=Authenticator(pool, settings))
+            yield State(
+                settings=settings,
+                pool=pool,
+                engine=engine,
+                authenticate=Authenticator(pool, settings),
+                catalogue=models,
+                listing=Listing(provider),
+            )
 
     app = FastAPI(title="Headwater", version=__version__, lifespan=lifespan)
     app.state.engine = engine
     error_handlers.register(app)
     _add_middleware(app, settings, engine)
-    for part in (health, access, conversations, completions, messages, responses):
-        app.include_router(part.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     return app
 
 

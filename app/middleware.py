@@ -45,7 +45,7 @@ class RequestContext:
         except Exception as exc:
             error = as_app_error(exc)
             if status == 0:
-                await error_response(error, scope["path"], request_id)(scope, receive, send_with_id)
+                await error_response(error, scope, request_id)(scope, receive, send_with_id)
         logger.info(
             "request",
             extra={
@@ -67,7 +67,7 @@ class Draining:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._draining():
             error = Unavailable("This instance is shutting down. Try again.", code="draining", retry_after=1)
-            response = error_response(error, scope["path"], scope["state"]["request_id"])
+            response = error_response(error, scope, scope["state"]["request_id"])
             response.headers["connection"] = "close"
             await response(scope, receive, send)
             return

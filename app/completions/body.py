@@ -20,17 +20,26 @@ async def json_object(request: Request) -> tuple[dict[str, Any], bytes]:
         RequestTooLarge: it is longer than the limit.
     """
     raw = await request.body()
+    return object_of(raw, "The body"), raw
+
+
+def object_of(raw: bytes, what: str) -> dict[str, Any]:
+    """The JSON object in `raw`; errors call it `what`.
+
+    Raises:
+        InvalidRequest: it is empty, no JSON in UTF-8, not an object, or too deep.
+    """
     try:
         decoded = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise _invalid(f"The body is not valid JSON: {exc}") from None
+        raise _invalid(f"{what} is not valid JSON: {exc}") from None
     except RecursionError:
         raise _too_deep() from None
     if not isinstance(decoded, dict):
-        raise _invalid("The body must be a JSON object.")
+        raise _invalid(f"{what} must be a JSON object.")
     if _is_deep(decoded):
         raise _too_deep()
-    return decoded, raw
+    return decoded
 
 
 def _is_deep(value: dict[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """The native API of completions."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -14,21 +15,29 @@ from app.completions.repository import Filter
 from app.completions.responses import event_stream, headers, wait_for_answer
 from app.completions.schemas import CreateCompletion, completion_request, full, summary
 from app.completions.service import CompletionsDep
+from app.config import Settings
 from app.dependencies import PageDep, SettingsDep, page_of, requires
 from app.domain.completion import Status
 from app.domain.errors import InvalidRequest, NotFound
 from app.domain.principal import Principal, Scope
 from app.error_handlers import validation_error
 from app.wire.anthropic_messages import AnthropicMessagesEncoder
+from app.wire.openai_chat import OpenAIChatEncoder
 from app.wire.plain import PlainEncoder
 from app.wire.sse import Encoder
+from app.wire.ui_message import UiMessageEncoder
 
 router = APIRouter(prefix="/v1/completions", tags=["completions"])
 
 Caller = Annotated[Principal, Depends(requires(Scope.COMPLETIONS))]
 BoundCaller = Annotated[Principal, Depends(requires(Scope.COMPLETIONS, allow_bound=True))]
 
-_ENCODERS: dict[str, type[Encoder]] = {"plain": PlainEncoder, "anthropic_messages": AnthropicMessagesEncoder}
+_ENCODERS: dict[str, Callable[[UUID, Settings], Encoder]] = {
+    "plain": lambda id, settings: PlainEncoder(),
+    "anthropic_messages": lambda id, settings: AnthropicMessagesEncoder(),
+    "ui_message": lambda id, settings: UiMessageEncoder(id),
+    "openai_chat": lambda id, settings: OpenAIChatEncoder(id, reasoning=settings.reasoning_content),
+}
 
 _BODY: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": CreateCompletion.model_json_schema()}}}
@@ -91,14 +100,15 @@ async def stream(
     settings: SettingsDep,
     last_event_id: Annotated[str | None, Header()] = None,
     after: Annotated[str | None, Query(description="As `Last-Event-ID`, for clients that cannot set headers.")] = None,
-    dialect: Literal["plain", "anthropic_messages"] = "plain",
+    dialect: Literal["plain", "anthropic_messages", "openai_chat", "ui_message"] = "plain",
 ) -> Response:
     """Everything past the position, then what comes live. 204 when the end was already delivered."""
     position = _position(last_event_id if last_event_id is not None else after)
-    source = await completions.log(caller, _id(id), position)
+    completion_id = _id(id)
+    source = await completions.log(caller, completion_id, position)
     if source is None:
         return Response(status_code=204)
-    return event_stream(source, _ENCODERS[dialect](), settings, after=position)
+    return event_stream(source, _ENCODERS[dialect](completion_id, settings), settings, after=position)
 
 
 @router.post("/{id}/cancel", summary="Stop a completion")

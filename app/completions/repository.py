@@ -22,6 +22,12 @@ ADMIT: LiteralString = (
     " %(on_disconnect)s, %(metadata)s, %(conversation)s, %(message_ids)b::uuid[], %(roles)b::text[],"
     " %(contents)b::bytea[], %(previous)s, %(background)s)"
 )
+KEEP_ALIVE: LiteralString = (
+    "INSERT INTO instances AS i (id, home, lease_until) VALUES (%(id)s, %(home)s, clock_timestamp() + %(lease)s)"
+    " ON CONFLICT (id) DO UPDATE SET lease_until = clock_timestamp() + %(lease)s"
+    " WHERE i.dead_at IS NULL AND i.lease_until < clock_timestamp() + %(lease)s / 2"
+)
+HOLD_INSTANCE: LiteralString = "SELECT FROM instances WHERE id = %(id)s AND dead_at IS NULL FOR SHARE"
 COLUMNS: LiteralString = (
     "id, conversation_id, previous_id, status, model, stop_reason, usage, error, attempts, store, background,"
     " on_disconnect, metadata,"
@@ -153,6 +159,16 @@ async def admit(
         admission = await cursor.fetchone()
     assert admission is not None
     return admission
+
+
+async def keep_alive(conn: Connection, instance: UUID, home: str, lease: float) -> None:
+    """Make sure of the lease, as `admit` does: in a longer transaction its locks would come in another order."""
+    await conn.execute(KEEP_ALIVE, {"id": instance, "home": home, "lease": timedelta(seconds=lease)})
+
+
+async def hold_instance(conn: Connection, instance: UUID) -> None:
+    """Nobody declares it dead until this transaction ends."""
+    await conn.execute(HOLD_INSTANCE, {"id": instance})
 
 
 async def get(conn: Connection, tenant: str, id: UUID, lease: float) -> CompletionRow | None:

@@ -1,7 +1,7 @@
 """From a request in any dialect to a running generation, and back to it later."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,8 +12,8 @@ from fastapi import Depends
 
 from app.completions import held_back, repository
 from app.completions.history import PREVIOUS, history, lift_system, previous_error
-from app.completions.repository import Admission, CompletionRow, Filter, StreamRow
-from app.dependencies import EngineDep, PoolDep, RequestId, SettingsDep
+from app.completions.repository import Admission, CompletionRow, Connection, Filter, StreamRow
+from app.dependencies import CatalogueDep, EngineDep, PoolDep, RequestId, SettingsDep
 from app.domain.completion import CompletionRequest, Status
 from app.domain.errors import (
     AppError,
@@ -38,12 +38,22 @@ _ADMISSION_TRIES = 3
 # A cancelled generation has closed its upstream and committed by then, or its database is away.
 _CANCEL_WAIT = 2.0
 
+Prepare = Callable[[Connection], Awaitable[CompletionRequest]]
+
 
 class Completions:
     """One request's view of the completions: what endpoints of every dialect call."""
 
-    def __init__(self, settings: SettingsDep, pool: PoolDep, engine: EngineDep, request_id: RequestId) -> None:
+    def __init__(
+        self,
+        settings: SettingsDep,
+        catalogue: CatalogueDep,
+        pool: PoolDep,
+        engine: EngineDep,
+        request_id: RequestId,
+    ) -> None:
         self._settings = settings
+        self._catalogue = catalogue
         self._pool = pool
         self._engine = engine
         self._request_id = request_id
@@ -51,19 +61,43 @@ class Completions:
     async def create(self, principal: Principal, request: CompletionRequest) -> Generation:
         """Admit and launch; returns at the first event, or when it is time to answer without one.
 
+        What is stored, and asked of the upstream, is the model that an alias stands for.
+
         Raises:
             AppError: refused here, or by the upstream before its first event.
         """
+        request = self._with_upstreams_name(request)
         self._check(principal, request)
         with self._engine.registry.place():
             id = uuid7()
             admission = await self._admit(id, principal, request)
-            admitted = self._admitted(id, principal, request, admission)
-            generation = self._engine.launch(admitted)
-            _stop_if_held_back(generation, principal, admitted.request.body)
+            generation = self._launch(id, principal, request, admission)
         if not request.background:
             await generation.started(self._settings.peek_timeout)
         return generation
+
+    async def create_prepared(self, principal: Principal, prepare: Prepare) -> Generation:
+        """As `create`, of a request that depends on what the store holds.
+
+        `prepare` makes it in the transaction that admits it, and may change the conversation there, once it has locked
+        it. Nothing of that remains if the request is refused.
+        """
+        with self._engine.registry.place():
+            id = uuid7()
+            request, admission = await self._prepare_and_admit(id, principal, prepare)
+            generation = self._launch(id, principal, request, admission)
+        await generation.started(self._settings.peek_timeout)
+        return generation
+
+    def _launch(self, id: UUID, principal: Principal, request: CompletionRequest, admission: Admission) -> Generation:
+        admitted = self._admitted(id, principal, request, admission)
+        generation = self._engine.launch(admitted)
+        _stop_if_held_back(generation, principal, admitted.request.body)
+        return generation
+
+    def _with_upstreams_name(self, request: CompletionRequest) -> CompletionRequest:
+        model = self._catalogue.upstream_name(request.model)
+        return msgspec.structs.replace(request, body={**request.body, "model": model})
 
     def _check(self, principal: Principal, request: CompletionRequest) -> None:
         if principal.bound and (
@@ -72,25 +106,57 @@ class Completions:
             raise NotFound("There is no such conversation.")
         if request.background and not self._settings.runs_in_background:
             raise InvalidRequest("This home cannot run anything in the background.", param="background")
-        if self._settings.models and request.model not in self._settings.models:
-            raise NotFound(f"There is no model `{request.model}` here.", code="model_not_found", param="model")
         held_back.check(principal, request.body, [msgspec.json.decode(message.content) for message in request.messages])
 
     async def _admit(self, id: UUID, principal: Principal, request: CompletionRequest) -> Admission:
-        stored = msgspec.json.encode({**held_back.without_tokens(request.body), "messages": request.messages})
+        async def attempt(instance: UUID) -> Admission:
+            async with self._pool.connection() as conn:
+                return await self._try(conn, id, principal, instance, request)
+
+        return await self._until_admitted(attempt)
+
+    async def _prepare_and_admit(
+        self, id: UUID, principal: Principal, prepare: Prepare
+    ) -> tuple[CompletionRequest, Admission]:
+        prepared: list[CompletionRequest] = []
+
+        async def attempt(instance: UUID) -> Admission:
+            async with self._pool.connection() as conn:
+                # Everyone locks the instance before the conversation.
+                await repository.keep_alive(conn, instance, self._settings.home, self._settings.lease)
+                async with conn.transaction():
+                    await repository.hold_instance(conn, instance)
+                    request = self._with_upstreams_name(await prepare(conn))
+                    self._check(principal, request)
+                    admission = await self._try(conn, id, principal, instance, request)
+                    if admission.outcome != "admitted":
+                        raise _Refused(admission)
+            prepared.append(request)
+            return admission
+
+        admission = await self._until_admitted(attempt)
+        return prepared[-1], admission
+
+    async def _until_admitted(self, attempt: Callable[[UUID], Awaitable[Admission]]) -> Admission:
         for _ in range(_ADMISSION_TRIES):
             instance = self._engine.instance.id
             try:
-                async with self._pool.connection() as conn:
-                    admission = await repository.admit(
-                        conn, id, principal, instance, self._settings.home, self._settings.lease, request, stored
-                    )
+                admission = await attempt(instance)
+            except _Refused as refused:
+                admission = refused.admission
             except psycopg.DataError:
                 raise Unprocessable("The request holds a character that cannot be stored, such as NUL.") from None
             if admission.outcome == "admitted":
                 return admission
             await self._cure(admission, instance)
         raise Unavailable("The request could not be admitted. Try again.", retry_after=1)
+
+    async def _try(
+        self, conn: Connection, id: UUID, principal: Principal, instance: UUID, request: CompletionRequest
+    ) -> Admission:
+        stored = msgspec.json.encode({**held_back.without_tokens(request.body), "messages": request.messages})
+        settings = self._settings
+        return await repository.admit(conn, id, principal, instance, settings.home, settings.lease, request, stored)
 
     async def _cure(self, admission: Admission, instance: UUID) -> None:
         """Do what lets the next try of `instance` succeed, or say why there is none."""
@@ -222,6 +288,13 @@ def _stop_if_held_back(generation: Generation, principal: Principal, body: dict[
 
 
 CompletionsDep = Annotated[Completions, Depends(Completions)]
+
+
+class _Refused(Exception):
+    """Undoes the transaction of a request that was not admitted."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admission = admission
 
 
 def _within_bounds(principal: Principal, id: UUID, conversation: UUID | None) -> bool:

@@ -11,7 +11,7 @@ from app.completions.body import json_object
 from app.completions.responses import event_stream, headers, wait_for_answer
 from app.completions.schemas import MAX_TOKENS, MODEL_NAME
 from app.completions.service import CompletionsDep
-from app.dependencies import EngineDep, SettingsDep, requires
+from app.dependencies import CatalogueDep, EngineDep, SettingsDep, requires
 from app.domain.completion import CompletionRequest, NewMessage, OnDisconnect
 from app.domain.errors import InvalidRequest
 from app.domain.principal import Principal, Scope
@@ -78,13 +78,14 @@ async def count_tokens(
     request: Request,
     caller: Caller,
     engine: EngineDep,
+    catalogue: CatalogueDep,
     settings: SettingsDep,
     version: Version = None,
     betas: Betas = None,
 ) -> Response:
     """Asked of the upstream as it is; nothing is recorded."""
     body, raw = await json_object(request)
-    _checked(raw)
+    body["model"] = catalogue.upstream_name(_checked(raw).model)
     held_back.check(caller, body, body["messages"])
     provider = await engine.provider()
     counted = await provider.count_tokens(ProviderRequest(body, version or settings.upstream_version, betas))

@@ -13,7 +13,7 @@ from app.completions.body import json_object
 from app.completions.repository import CompletionRow
 from app.completions.responses import event_stream, headers, wait_for_answer
 from app.completions.service import Completions, CompletionsDep
-from app.dependencies import SettingsDep, requires
+from app.dependencies import CatalogueDep, SettingsDep, requires
 from app.dialects.responses_input import invalid
 from app.dialects.responses_request import (
     CreateResponse,
@@ -56,11 +56,14 @@ _BODY: Final[dict[str, Any]] = {
 
 
 @router.post("", openapi_extra=_BODY, summary="Create a response")
-async def create(request: Request, caller: Caller, completions: CompletionsDep, settings: SettingsDep) -> Response:
+async def create(
+    request: Request, caller: Caller, completions: CompletionsDep, catalogue: CatalogueDep, settings: SettingsDep
+) -> Response:
     """Streams it, waits for it, or with `background: true` answers at once and lets it be read later."""
     body, _ = await json_object(request)
     asked = await _with_references(read(body), caller, completions)
-    wanted, ignored = completion_request(asked, settings)
+    max_tokens = catalogue.max_tokens(asked.model) or settings.default_max_tokens
+    wanted, ignored = completion_request(asked, settings, max_tokens=max_tokens)
     generation = await completions.create(caller, wanted)
     head = _head_of(generation.id, wanted)
     answer_headers = headers(generation, settings) | ignored_header([*ignored, *ignored_fields(body)])

@@ -104,15 +104,17 @@ def _check(asked: CreateResponse) -> None:
         raise invalid("background", "needs `store: true`, or nobody could ever read the answer")
 
 
-def completion_request(asked: CreateResponse, settings: Settings) -> tuple[CompletionRequest, list[str]]:
-    """The request, and the names of those of its parameters that could not be heeded.
+def completion_request(
+    asked: CreateResponse, settings: Settings, *, max_tokens: int
+) -> tuple[CompletionRequest, list[str]]:
+    """The request, and the names of those of its parameters that could not be heeded. `max_tokens` is the default.
 
     Raises:
         InvalidRequest: something in it cannot be passed on; `param` names it.
         NotFound: what it names cannot exist.
     """
     ignored = _unheeded(asked)
-    body: dict[str, Any] = {"model": asked.model, "max_tokens": asked.max_output_tokens or settings.default_max_tokens}
+    body: dict[str, Any] = {"model": asked.model, "max_tokens": asked.max_output_tokens or max_tokens}
     json_only = _answer_form(asked, body)
     if system := _system(asked.instructions, json_only=json_only):
         body["system"] = system

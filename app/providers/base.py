@@ -1,5 +1,7 @@
 """What a provider is: somebody who streams canonical events."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -11,6 +13,14 @@ class ProviderRequest(msgspec.Struct, frozen=True):
     body: dict[str, Any]
     version: str
     betas: str | None = None
+
+
+class UpstreamModel(msgspec.Struct, frozen=True):
+    """A model as the upstream lists it; those that only resemble the Models API may say no more than its name."""
+
+    id: str
+    display_name: str | None = None
+    created_at: datetime | None = None
 
 
 class ProviderStream(Protocol):
@@ -37,6 +47,13 @@ class Provider(Protocol):
 
     async def count_tokens(self, request: ProviderRequest) -> bytes:
         """The JSON answer to a token count.
+
+        Raises:
+            UpstreamError: as `open`.
+        """
+
+    async def models(self) -> Sequence[UpstreamModel]:
+        """The models it lists; none where it has no list.
 
         Raises:
             UpstreamError: as `open`.

@@ -9,6 +9,10 @@ from app.domain.errors import AppError
 MEDIA_TYPE: Final = "application/problem+json"
 
 
+def status(error: AppError) -> int:
+    return error.http_status
+
+
 def error_body(error: AppError, request_id: str) -> bytes:
     """`type` is a relative URI that ends in the error's code; `errors` lists fields where the error is about fields."""
     body: dict[str, object] = {

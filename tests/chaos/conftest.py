@@ -16,6 +16,15 @@ from tests.support.service import ROOT, Service, Services
 
 __all__ = ["start_api", "start_service"]
 
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Here processes are killed and leases run out: that takes its time."""
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture
 async def connect() -> AsyncIterator[Connect]:

@@ -22,19 +22,6 @@ async def test_location_of_a_public_address(start_api: StartApi, upstream: Simul
     assert made.headers["location"] == f"https://headwater.example/llm/v1/conversations/{made.json()['id']}"
 
 
-async def test_models_that_may_be_asked_for(start_api: StartApi, upstream: SimulatedUpstream) -> None:
-    api = await start_api(upstream_base_url=upstream.url, models=["claude-sim"])
-    client = await api.client_with()
-    assert (await client.post("/v1/completions", json=BODY)).status_code == 200
-    refused = await client.post("/v1/completions", json=BODY | {"model": "claude-other"})
-    assert (refused.status_code, refused.json()["type"]) == (404, "/problems/model_not_found")
-    messages = {"model": "claude-other", "max_tokens": 5, "messages": [{"role": "user", "content": "Hello."}]}
-    refused = await client.post("/v1/messages", json=messages)
-    assert refused.status_code == 404
-    assert refused.json()["error"]["type"] == "not_found_error"
-    assert len(upstream.requests) == 1
-
-
 async def test_no_room(start_api: StartApi, upstream: SimulatedUpstream) -> None:
     api = await start_api(upstream_base_url=upstream.url, max_streams=1, peek_timeout=0.1)
     client = await api.client_with()

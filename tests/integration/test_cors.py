@@ -9,7 +9,15 @@ from tests.support.api import Api, StartApi
 
 PAGE: Final = "https://page.example"
 BODY: Final[dict[str, Any]] = {"model": "claude-sim", "input": "Hello.", "max_tokens": 20}
-EXPOSED: Final = {"location", "request-id", "retry-after", "x-completion-id", "x-request-id", "x-should-retry"}
+EXPOSED: Final = {
+    "location",
+    "request-id",
+    "retry-after",
+    "x-completion-id",
+    "x-ignored-params",
+    "x-request-id",
+    "x-should-retry",
+}
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from app.db.pool import create_pool
 from app.domain.completion import OnDisconnect
 from app.domain.errors import AppError, UpstreamError
 from app.domain.ids import uuid7
-from app.providers.base import Provider, ProviderRequest, ProviderStream
+from app.providers.base import Provider, ProviderRequest, ProviderStream, UpstreamModel
 from app.streaming.engine import Engine
 from app.streaming.generation import Admitted, Cancelled, Generation, Interrupted
 from tests.support.postgres import Postgres
@@ -55,6 +55,9 @@ class Upstream:
         self.closed += 1
 
     async def count_tokens(self, request: ProviderRequest) -> bytes:
+        raise NotImplementedError
+
+    async def models(self) -> Sequence[UpstreamModel]:
         raise NotImplementedError
 
 

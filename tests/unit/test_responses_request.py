@@ -22,7 +22,7 @@ PNG = "data:image/png;base64,aGk="
 
 def mapped(fields: Json, settings: Settings = SETTINGS) -> tuple[CompletionRequest, list[str]]:
     body = {"model": "claude-sim", "input": "Hi"} | fields
-    request, ignored = completion_request(read(body), settings)
+    request, ignored = completion_request(read(body), settings, max_tokens=settings.default_max_tokens)
     return request, [*ignored, *ignored_fields(body)]
 
 

@@ -5,12 +5,13 @@ bytes, which costs an eighth of that (docs/architecture.md).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 import anthropic
 import httpx2
+import msgspec
 from anthropic import AsyncAnthropic, AsyncAnthropicAWS, AsyncAnthropicBedrock, DefaultAioHttpClient
 from anthropic._response import AsyncAPIResponse
 
@@ -18,11 +19,17 @@ from app.config import Settings
 from app.domain.errors import UpstreamError
 from app.providers.anthropic.decoders import Decoder, EventStreamDecoder, SseDecoder
 from app.providers.anthropic.errors import connection_error, not_configured, status_error, unsendable
-from app.providers.base import ProviderRequest, ProviderStream
+from app.providers.base import ProviderRequest, ProviderStream, UpstreamModel
 
 Client = AsyncAnthropic | AsyncAnthropicBedrock | AsyncAnthropicAWS
 
 _BEDROCK_VERSION: Final = "bedrock-2023-05-31"
+# The most that one page has.
+_ALL_MODELS: Final = 1000
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    data: list[UpstreamModel]
 
 
 def create_client(settings: Settings) -> Client:
@@ -98,6 +105,17 @@ class AnthropicProvider:
                     extra_headers=_headers(request),
                 )
                 return await response.read()
+
+    async def models(self) -> Sequence[UpstreamModel]:
+        if isinstance(self._client, AsyncAnthropicBedrock):
+            return ()
+        with _errors_as_ours():
+            response = await self._client.models.with_raw_response.list(limit=_ALL_MODELS)
+            listed = await response.read()
+        try:
+            return msgspec.json.decode(listed, type=_Listed).data
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise UpstreamError("The upstream's list cannot be read.", code="upstream_malformed") from None
 
     async def aclose(self) -> None:
         await self._client.close()
