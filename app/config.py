@@ -47,6 +47,10 @@ class Settings(BaseSettings):
         default=None, validation_alias=AliasChoices("HEADWATER_UPSTREAM_API_KEY", "ANTHROPIC_API_KEY")
     )
     upstream_version: str = Field(default="2023-06-01", description="`anthropic-version` where the caller names none.")
+    chat_model: str = Field(default="claude-haiku-4-5", min_length=1, description="For `useChat`, which names none.")
+    chat_system: OptionalText = Field(
+        default=None, description="Its instructions, where neither chat nor page has any."
+    )
     models_file: OptionalText = Field(default=None, description="Aliases and defaults; app/catalogue.py has its form.")
     default_max_tokens: int = Field(default=8192, ge=1, description="Where neither the request nor the file says it.")
     reasoning_content: bool = Field(default=False, description="Let thoughts out to Chat Completions clients.")
@@ -75,6 +79,11 @@ class Settings(BaseSettings):
     follow_tick_max: float = Field(default=1.0, gt=0)
     maintenance_interval: float = Field(default=30.0, gt=0)
     log_retention: float = Field(default=7 * 86400.0, gt=0, description="A finished stream can be replayed this long.")
+
+    @property
+    def runs_in_background(self) -> bool:
+        """Whether a generation goes on that no response waits for: a frozen process does nothing."""
+        return self.home != "lambda"
 
     def location(self, path: str) -> str:
         """`path` as a `Location` header names it."""

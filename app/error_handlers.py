@@ -41,6 +41,8 @@ class Shape(NamedTuple):
 _PROBLEM = Shape(problem.error_body, problem.status, problem.MEDIA_TYPE)
 _ANTHROPIC = Shape(anthropic_messages.error_body, anthropic_messages.status, "application/json")
 _OPENAI = Shape(openai_errors.error_body, openai_errors.status, "application/json")
+# `useChat` shows the text as it is.
+_TEXT = Shape(lambda error, _: error.message.encode(), problem.status, "text/plain; charset=utf-8")
 
 
 def _of_either_client(headers: Headers) -> Shape:
@@ -54,6 +56,7 @@ _SHAPES: dict[str, Shape | Callable[[Headers], Shape]] = {
     "/v1/chat": _OPENAI,
     "/v1/responses": _OPENAI,
     "/v1/models": _of_either_client,
+    "/api/chat": _TEXT,
 }
 
 

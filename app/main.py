@@ -15,7 +15,7 @@ from app.config import Settings
 from app.conversations import endpoints as conversations
 from app.db.pool import create_pool
 from app.dependencies import State
-from app.dialects import chat_completions, messages
+from app.dialects import chat_completions, messages, responses, ui_chat
 from app.dialects import models as listed_models
 from app.middleware import BodyLimit, Draining, RequestContext
 from app.providers.listing import Listing
@@ -39,6 +39,8 @@ _ROUTERS = (
     completions.router,
     messages.router,
     chat_completions.router,
+    responses.router,
+    ui_chat.router,
     listed_models.router,
 )
 

@@ -58,7 +58,13 @@ def _serve(
 ) -> None:
     url = url_of(settings.host, port)
     admin_key = settings.admin_key.get_secret_value() if settings.admin_key else folder.admin_key()
-    given = {**source.environment, "HEADWATER_DATABASE_URL": store.url, "HEADWATER_ADMIN_KEY": admin_key}
+    chat_model = settings.chat_model if "chat_model" in settings.model_fields_set else source.model
+    given = {
+        **source.environment,
+        "HEADWATER_DATABASE_URL": store.url,
+        "HEADWATER_ADMIN_KEY": admin_key,
+        "HEADWATER_CHAT_MODEL": chat_model,
+    }
     with (
         running_app(settings, given, port=port, reload=options.reload) as app,
         remembered([app, *source.server], folder.own("children", port)),

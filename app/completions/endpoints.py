@@ -25,6 +25,7 @@ from app.wire.anthropic_messages import AnthropicMessagesEncoder
 from app.wire.openai_chat import OpenAIChatEncoder
 from app.wire.plain import PlainEncoder
 from app.wire.sse import Encoder
+from app.wire.ui_message import UiMessageEncoder
 
 router = APIRouter(prefix="/v1/completions", tags=["completions"])
 
@@ -34,6 +35,7 @@ BoundCaller = Annotated[Principal, Depends(requires(Scope.COMPLETIONS, allow_bou
 _ENCODERS: dict[str, Callable[[UUID, Settings], Encoder]] = {
     "plain": lambda id, settings: PlainEncoder(),
     "anthropic_messages": lambda id, settings: AnthropicMessagesEncoder(),
+    "ui_message": lambda id, settings: UiMessageEncoder(id),
     "openai_chat": lambda id, settings: OpenAIChatEncoder(id, reasoning=settings.reasoning_content),
 }
 
@@ -98,7 +100,7 @@ async def stream(
     settings: SettingsDep,
     last_event_id: Annotated[str | None, Header()] = None,
     after: Annotated[str | None, Query(description="As `Last-Event-ID`, for clients that cannot set headers.")] = None,
-    dialect: Literal["plain", "anthropic_messages", "openai_chat"] = "plain",
+    dialect: Literal["plain", "anthropic_messages", "openai_chat", "ui_message"] = "plain",
 ) -> Response:
     """Everything past the position, then what comes live. 204 when the end was already delivered."""
     position = _position(last_event_id if last_event_id is not None else after)

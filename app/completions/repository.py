@@ -1,5 +1,6 @@
 """The SQL of completions. Every call names the tenant: what belongs to another does not exist."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
@@ -16,13 +17,20 @@ from app.domain.principal import Principal
 Connection = AsyncConnection[Any]
 
 ADMIT: LiteralString = (
-    "SELECT outcome, busy_instance, busy_alive, system, history_roles, history_contents"
+    "SELECT outcome, busy_instance, busy_alive, system, history_roles, history_contents, chain_requests, chain_answers"
     " FROM admit(%(id)s, %(tenant)s, %(key_id)s, %(instance)s, %(home)s, %(lease)s, %(model)s, %(request)b, %(store)s,"
     " %(on_disconnect)s, %(metadata)s, %(conversation)s, %(message_ids)b::uuid[], %(roles)b::text[],"
-    " %(contents)b::bytea[])"
+    " %(contents)b::bytea[], %(previous)s, %(background)s)"
 )
+KEEP_ALIVE: LiteralString = (
+    "INSERT INTO instances AS i (id, home, lease_until) VALUES (%(id)s, %(home)s, clock_timestamp() + %(lease)s)"
+    " ON CONFLICT (id) DO UPDATE SET lease_until = clock_timestamp() + %(lease)s"
+    " WHERE i.dead_at IS NULL AND i.lease_until < clock_timestamp() + %(lease)s / 2"
+)
+HOLD_INSTANCE: LiteralString = "SELECT FROM instances WHERE id = %(id)s AND dead_at IS NULL FOR SHARE"
 COLUMNS: LiteralString = (
-    "id, conversation_id, status, model, stop_reason, usage, error, attempts, store, on_disconnect, metadata,"
+    "id, conversation_id, previous_id, status, model, stop_reason, usage, error, attempts, store, background,"
+    " on_disconnect, metadata,"
     " cancel_requested_at, created_at, first_event_at, finished_at, instance_id,"
     " status = 'streaming' AND NOT EXISTS (SELECT FROM instances i WHERE i.id = completions.instance_id"
     " AND lease_holds(i.lease_until, i.dead_at, %(lease)s)) AS lost"
@@ -38,6 +46,10 @@ LIST: LiteralString = (
     " AND (%(created_after)s::timestamptz IS NULL OR created_at >= %(created_after)s)"
     " AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)"
     " ORDER BY id DESC LIMIT %(limit)s"
+)
+CONTENTS: LiteralString = (
+    "SELECT id, content FROM completions WHERE id = ANY (%(ids)b::uuid[]) AND tenant = %(tenant)s"
+    " AND content IS NOT NULL"
 )
 STREAM: LiteralString = (
     "SELECT c.status, c.conversation_id, c.end_seq, l.data AS log,"
@@ -63,6 +75,8 @@ class Admission(msgspec.Struct, frozen=True):
     system: bytes | None
     history_roles: list[str] | None
     history_contents: list[bytes] | None
+    chain_requests: list[bytes] | None
+    chain_answers: list[bytes | None] | None
 
 
 class CompletionRow(msgspec.Struct, frozen=True):
@@ -70,6 +84,7 @@ class CompletionRow(msgspec.Struct, frozen=True):
 
     id: UUID
     conversation_id: UUID | None
+    previous_id: UUID | None
     status: str
     model: str
     stop_reason: str | None
@@ -77,6 +92,7 @@ class CompletionRow(msgspec.Struct, frozen=True):
     error: bytes | None
     attempts: int
     store: bool
+    background: bool
     on_disconnect: str
     metadata: dict[str, Any]
     cancel_requested_at: datetime | None
@@ -133,14 +149,26 @@ async def admit(
                 "on_disconnect": str(request.on_disconnect),
                 "metadata": Jsonb(request.metadata),
                 "conversation": request.conversation_id,
-                "message_ids": [uuid7() for _ in request.messages],
-                "roles": [message.role for message in request.messages],
-                "contents": [bytes(message.content) for message in request.messages],
+                "message_ids": [uuid7() for _ in request.turn],
+                "roles": [message.role for message in request.turn],
+                "contents": [bytes(message.content) for message in request.turn],
+                "previous": request.previous_id,
+                "background": request.background,
             },
         )
         admission = await cursor.fetchone()
     assert admission is not None
     return admission
+
+
+async def keep_alive(conn: Connection, instance: UUID, home: str, lease: float) -> None:
+    """Make sure of the lease, as `admit` does: in a longer transaction its locks would come in another order."""
+    await conn.execute(KEEP_ALIVE, {"id": instance, "home": home, "lease": timedelta(seconds=lease)})
+
+
+async def hold_instance(conn: Connection, instance: UUID) -> None:
+    """Nobody declares it dead until this transaction ends."""
+    await conn.execute(HOLD_INSTANCE, {"id": instance})
 
 
 async def get(conn: Connection, tenant: str, id: UUID, lease: float) -> CompletionRow | None:
@@ -157,6 +185,12 @@ async def list_page(
     async with conn.cursor(row_factory=class_row(CompletionRow)) as cursor:
         await cursor.execute(LIST, msgspec.structs.asdict(where) | parameters)
         return await cursor.fetchall()
+
+
+async def contents(conn: Connection, tenant: str, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+    """The answers of those that have one."""
+    cursor = await conn.execute(CONTENTS, {"tenant": tenant, "ids": list(ids)})
+    return dict(await cursor.fetchall())
 
 
 async def stream_row(conn: Connection, tenant: str, id: UUID) -> StreamRow | None:

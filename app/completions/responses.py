@@ -29,6 +29,7 @@ def event_stream(
     *,
     after: int = 0,
     headers: Mapping[str, str] | None = None,
+    opening: bytes = b"",
 ) -> Response:
     return EventStream(
         source,
@@ -37,6 +38,7 @@ def event_stream(
         keepalive=settings.keepalive,
         send_timeout=settings.send_timeout,
         headers=headers,
+        opening=opening,
     )
 
 

@@ -1,7 +1,7 @@
 """From a request in any dialect to a running generation, and back to it later."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,7 +11,8 @@ import psycopg
 from fastapi import Depends
 
 from app.completions import held_back, repository
-from app.completions.repository import Admission, CompletionRow, Filter, StreamRow
+from app.completions.history import PREVIOUS, history, lift_system, previous_error
+from app.completions.repository import Admission, CompletionRow, Connection, Filter, StreamRow
 from app.dependencies import CatalogueDep, EngineDep, PoolDep, RequestId, SettingsDep
 from app.domain.completion import CompletionRequest, Status
 from app.domain.errors import (
@@ -36,6 +37,8 @@ from app.streaming.settlement import decompress
 _ADMISSION_TRIES = 3
 # A cancelled generation has closed its upstream and committed by then, or its database is away.
 _CANCEL_WAIT = 2.0
+
+Prepare = Callable[[Connection], Awaitable[CompletionRequest]]
 
 
 class Completions:
@@ -68,10 +71,28 @@ class Completions:
         with self._engine.registry.place():
             id = uuid7()
             admission = await self._admit(id, principal, request)
-            admitted = self._admitted(id, principal, request, admission)
-            generation = self._engine.launch(admitted)
-            _stop_if_held_back(generation, principal, admitted.request.body)
+            generation = self._launch(id, principal, request, admission)
+        if not request.background:
+            await generation.started(self._settings.peek_timeout)
+        return generation
+
+    async def create_prepared(self, principal: Principal, prepare: Prepare) -> Generation:
+        """As `create`, of a request that depends on what the store holds.
+
+        `prepare` makes it in the transaction that admits it, and may change the conversation there, once it has locked
+        it. Nothing of that remains if the request is refused.
+        """
+        with self._engine.registry.place():
+            id = uuid7()
+            request, admission = await self._prepare_and_admit(id, principal, prepare)
+            generation = self._launch(id, principal, request, admission)
         await generation.started(self._settings.peek_timeout)
+        return generation
+
+    def _launch(self, id: UUID, principal: Principal, request: CompletionRequest, admission: Admission) -> Generation:
+        admitted = self._admitted(id, principal, request, admission)
+        generation = self._engine.launch(admitted)
+        _stop_if_held_back(generation, principal, admitted.request.body)
         return generation
 
     def _with_upstreams_name(self, request: CompletionRequest) -> CompletionRequest:
@@ -83,17 +104,46 @@ class Completions:
             request.conversation_id is None or principal.conversation_id != request.conversation_id
         ):
             raise NotFound("There is no such conversation.")
+        if request.background and not self._settings.runs_in_background:
+            raise InvalidRequest("This home cannot run anything in the background.", param="background")
         held_back.check(principal, request.body, [msgspec.json.decode(message.content) for message in request.messages])
 
     async def _admit(self, id: UUID, principal: Principal, request: CompletionRequest) -> Admission:
-        stored = msgspec.json.encode({**held_back.without_tokens(request.body), "messages": request.messages})
+        async def attempt(instance: UUID) -> Admission:
+            async with self._pool.connection() as conn:
+                return await self._try(conn, id, principal, instance, request)
+
+        return await self._until_admitted(attempt)
+
+    async def _prepare_and_admit(
+        self, id: UUID, principal: Principal, prepare: Prepare
+    ) -> tuple[CompletionRequest, Admission]:
+        prepared: list[CompletionRequest] = []
+
+        async def attempt(instance: UUID) -> Admission:
+            async with self._pool.connection() as conn:
+                # Everyone locks the instance before the conversation.
+                await repository.keep_alive(conn, instance, self._settings.home, self._settings.lease)
+                async with conn.transaction():
+                    await repository.hold_instance(conn, instance)
+                    request = self._with_upstreams_name(await prepare(conn))
+                    self._check(principal, request)
+                    admission = await self._try(conn, id, principal, instance, request)
+                    if admission.outcome != "admitted":
+                        raise _Refused(admission)
+            prepared.append(request)
+            return admission
+
+        admission = await self._until_admitted(attempt)
+        return prepared[-1], admission
+
+    async def _until_admitted(self, attempt: Callable[[UUID], Awaitable[Admission]]) -> Admission:
         for _ in range(_ADMISSION_TRIES):
             instance = self._engine.instance.id
             try:
-                async with self._pool.connection() as conn:
-                    admission = await repository.admit(
-                        conn, id, principal, instance, self._settings.home, self._settings.lease, request, stored
-                    )
+                admission = await attempt(instance)
+            except _Refused as refused:
+                admission = refused.admission
             except psycopg.DataError:
                 raise Unprocessable("The request holds a character that cannot be stored, such as NUL.") from None
             if admission.outcome == "admitted":
@@ -101,26 +151,39 @@ class Completions:
             await self._cure(admission, instance)
         raise Unavailable("The request could not be admitted. Try again.", retry_after=1)
 
+    async def _try(
+        self, conn: Connection, id: UUID, principal: Principal, instance: UUID, request: CompletionRequest
+    ) -> Admission:
+        stored = msgspec.json.encode({**held_back.without_tokens(request.body), "messages": request.messages})
+        settings = self._settings
+        return await repository.admit(conn, id, principal, instance, settings.home, settings.lease, request, stored)
+
     async def _cure(self, admission: Admission, instance: UUID) -> None:
         """Do what lets the next try of `instance` succeed, or say why there is none."""
         if admission.outcome == "no_conversation":
             raise NotFound("There is no such conversation.")
         if admission.outcome == "instance_dead":
             self._engine.control.renew_instance(instance)
+        elif admission.outcome in PREVIOUS:
+            raise previous_error(admission.outcome)
         elif admission.busy_alive or admission.busy_instance is None:
+            if admission.outcome == "previous_running":
+                raise previous_error(admission.outcome)
             raise Conflict("This conversation has a running completion.", code="conversation_busy")
         else:
             await interrupt_if_dead(self._pool, admission.busy_instance, self._settings.lease)
 
     def _admitted(self, id: UUID, principal: Principal, request: CompletionRequest, admission: Admission) -> Admitted:
-        history = zip(admission.history_roles or (), admission.history_contents or (), strict=True)
-        new = [(message.role, bytes(message.content)) for message in request.messages]
-        body: dict[str, Any] = {
-            **request.body,
-            "messages": [{"role": role, "content": msgspec.json.decode(content)} for role, content in [*history, *new]],
-        }
+        body = dict(request.body)
         if admission.system is not None:
             body.setdefault("system", msgspec.json.decode(admission.system))
+        messages = [
+            {"role": message.role, "content": msgspec.json.decode(message.content)}
+            for message in [*history(admission), *request.messages]
+        ]
+        if request.lift_system:
+            messages = lift_system(body, messages)
+        body["messages"] = messages
         return Admitted(
             id=id,
             tenant=principal.tenant,
@@ -143,6 +206,11 @@ class Completions:
         if row is None or not _within_bounds(principal, id, row.conversation_id):
             raise _no_completion()
         return row
+
+    async def contents(self, principal: Principal, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+        """The answers of those that the caller has, as JSON arrays of content blocks."""
+        async with self._pool.connection() as conn:
+            return await repository.contents(conn, principal.tenant, ids)
 
     async def page(self, principal: Principal, where: Filter, cursor: UUID | None, limit: int) -> list[CompletionRow]:
         """The newest first; `limit` of them at the most, older than `cursor`."""
@@ -220,6 +288,13 @@ def _stop_if_held_back(generation: Generation, principal: Principal, body: dict[
 
 
 CompletionsDep = Annotated[Completions, Depends(Completions)]
+
+
+class _Refused(Exception):
+    """Undoes the transaction of a request that was not admitted."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admission = admission
 
 
 def _within_bounds(principal: Principal, id: UUID, conversation: UUID | None) -> bool:

@@ -1,7 +1,7 @@
 """A completion: what is asked, who asks, and the states it goes through."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -24,6 +24,9 @@ class OnDisconnect(StrEnum):
     CANCEL = "cancel"
 
 
+SYSTEM: Final = "system"
+
+
 class NewMessage(msgspec.Struct, frozen=True):
     """A message of a conversation. `content` is its JSON as it came: a string, or an array of content blocks."""
 
@@ -35,7 +38,8 @@ class CompletionRequest(msgspec.Struct, frozen=True):
     """One request for an answer, the same whatever dialect it came in.
 
     `body` is a Messages request without `messages` and `stream`; `messages` are the new ones; `version` and `betas` are
-    the values of Anthropic's headers.
+    the values of Anthropic's headers. The history is that of `conversation_id`, or of `previous_id` and all before it.
+    `background` waits for nothing; `lift_system` puts messages of the role system, the chain's too, into `system`.
     """
 
     body: dict[str, Any]
@@ -46,7 +50,15 @@ class CompletionRequest(msgspec.Struct, frozen=True):
     metadata: dict[str, Any] = {}
     version: str | None = None
     betas: str | None = None
+    previous_id: UUID | None = None
+    background: bool = False
+    lift_system: bool = False
 
     @property
     def model(self) -> str:
         return str(self.body["model"])
+
+    @property
+    def turn(self) -> list[NewMessage]:
+        """The messages that a conversation keeps."""
+        return [message for message in self.messages if not (self.lift_system and message.role == SYSTEM)]

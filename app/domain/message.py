@@ -127,6 +127,9 @@ class MessageFold:
             case _:
                 assert_never(body)
 
+    def block(self, index: int) -> Block | None:
+        return self._blocks.get(index)
+
     def content(self) -> bytes:
         """All blocks as a JSON array, the unfinished ones as far as they came."""
         return msgspec.json.encode([block.fields() for block in self._blocks.values()])

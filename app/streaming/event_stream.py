@@ -20,7 +20,8 @@ class EventStream(Response):
     """Sends every event of a log past `after` in the encoder's dialect, a batch at a time, until the log has ended.
 
     `source` gives the log and is held open while the reader is there. `keepalive` is the longest silence and
-    `send_timeout` the longest wait for a client that takes nothing, both in seconds.
+    `send_timeout` the longest wait for a client that takes nothing, both in seconds. `opening` is sent before the first
+    event.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class EventStream(Response):
         keepalive: float,
         send_timeout: float,
         headers: Mapping[str, str] | None = None,
+        opening: bytes = b"",
     ) -> None:
         super().__init__(headers={**HEADERS, **(headers or {})})
         del self.headers["content-length"]
         self._source = source
         self._encoder = encoder
         self._after = after
+        self._opening = opening
         self._pulse = Pulse(keepalive, send_timeout)
         self._gone = False
 
@@ -54,7 +57,7 @@ class EventStream(Response):
         self._encoder.skip(log.upto(self._after))
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         # Something is written at once in any case: it opens the stream through every hop.
-        body = self._frames(log) or KEEPALIVE
+        body = self._opening + self._frames(log) or KEEPALIVE
         more = True
         while more and not self._gone:
             more = not log.ended or bool(log.after(self._after))

@@ -43,7 +43,8 @@ class Log:
 
     def upto(self, seq: int) -> list[Event]:
         """The events up to and including `seq`."""
-        return self._events[:seq]
+        events = self._events[:seq]
+        return events[:-1] if events and events[-1].seq > seq else events
 
     def changed(self) -> asyncio.Future[None]:
         """Done at the next `append`. A caller that stops waiting cancels it or sets its result."""

@@ -36,6 +36,14 @@ def test_first_key_streams_piece_by_piece(first: Launched) -> None:
     assert len({round(when, 2) for when in times}) > 5
 
 
+def test_a_chat_needs_no_model(first: Launched) -> None:
+    said = {"id": "c", "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "Hello"}]}]}
+    headers = {"authorization": f"Bearer {first.run['key']}"}
+    answer = httpx.post(f"{first.run['url']}/api/chat", json=said, headers=headers, timeout=30)
+    assert answer.status_code == 200, answer.text
+    assert answer.text.rstrip().endswith("data: [DONE]")
+
+
 def test_printed_curl_works_as_it_stands(first: Launched) -> None:
     command = re.search(r"curl -N.*?'$", first.said, re.DOTALL | re.MULTILINE)
     assert command, first.said

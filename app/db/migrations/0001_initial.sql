@@ -61,12 +61,15 @@ CREATE TABLE completions (
     request             bytea,
     stop_reason         text,
     content             bytea,
+    -- Of an answer that was not finished: what a later turn may be told of it.
+    kept                bytea,
     usage               bytea,
     error               bytea,
     attempts            int NOT NULL DEFAULT 0,
     -- The position of the terminal event; the events before it are 1, 2, 3, …
     end_seq             bigint,
     store               boolean NOT NULL,
+    background          boolean NOT NULL DEFAULT false,
     on_disconnect       text NOT NULL,
     metadata            jsonb NOT NULL DEFAULT '{}',
     instance_id         uuid NOT NULL,
@@ -129,12 +132,18 @@ $$;
 --   instance_dead  this process was declared dead: it needs a new id
 --   no_conversation
 --   busy           the conversation has a running completion; `busy_instance` owns it, `busy_alive` says if its lease holds
+--   previous_running, no_previous, previous_not_stored, previous_in_conversation, previous_deleted
+--                  what stands against going on from `p_previous`; the last speaks of one further back in its chain
+-- `chain_requests` and `chain_answers` are those of `p_previous` and all before it, the oldest first; an answer of which
+-- nothing is kept is NULL.
 CREATE FUNCTION admit(
     p_id uuid, p_tenant text, p_key_id uuid, p_instance uuid, p_home text, p_lease interval,
     p_model text, p_request bytea, p_store boolean, p_on_disconnect text, p_metadata jsonb,
     p_conversation uuid, p_message_ids uuid[], p_roles text[], p_contents bytea[],
+    p_previous uuid, p_background boolean,
     OUT outcome text, OUT busy_instance uuid, OUT busy_alive boolean,
-    OUT system bytea, OUT history_roles text[], OUT history_contents bytea[]
+    OUT system bytea, OUT history_roles text[], OUT history_contents bytea[],
+    OUT chain_requests bytea[], OUT chain_answers bytea[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_instance instances;
@@ -178,8 +187,39 @@ BEGIN
         UPDATE conversations SET updated_at = clock_timestamp() WHERE id = p_conversation;
     END IF;
 
-    INSERT INTO completions (id, tenant, key_id, conversation_id, model, request, store, on_disconnect, metadata, instance_id)
-    VALUES (p_id, p_tenant, p_key_id, p_conversation, p_model, p_request, p_store, p_on_disconnect, p_metadata, p_instance);
+    IF p_previous IS NOT NULL THEN
+        SELECT 'previous_running', i.id, lease_holds(i.lease_until, i.dead_at, p_lease)
+        INTO outcome, busy_instance, busy_alive
+        FROM completions c JOIN instances i ON i.id = c.instance_id
+        WHERE c.id = p_previous AND c.tenant = p_tenant AND c.status = 'streaming';
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        WITH RECURSIVE chain AS (
+            SELECT 1 AS age, c.previous_id, c.conversation_id, c.store, c.request,
+                   CASE c.status WHEN 'completed' THEN c.content ELSE c.kept END AS answer
+            FROM completions c WHERE c.id = p_previous AND c.tenant = p_tenant
+            UNION ALL
+            SELECT n.age + 1, c.previous_id, c.conversation_id, c.store, c.request,
+                   CASE c.status WHEN 'completed' THEN c.content ELSE c.kept END
+            FROM chain n JOIN completions c ON c.id = n.previous_id AND c.tenant = p_tenant
+        )
+        SELECT array_agg(n.request ORDER BY n.age DESC), array_agg(n.answer ORDER BY n.age DESC),
+               CASE WHEN count(*) = 0 THEN 'no_previous'
+                    WHEN bool_or(n.conversation_id IS NOT NULL) THEN 'previous_in_conversation'
+                    WHEN bool_or(NOT n.store) THEN 'previous_not_stored'
+                    WHEN count(n.previous_id) = count(*) THEN 'previous_deleted' END
+        INTO chain_requests, chain_answers, outcome
+        FROM chain n;
+        IF outcome IS NOT NULL THEN
+            RETURN;
+        END IF;
+    END IF;
+
+    INSERT INTO completions (id, tenant, key_id, conversation_id, previous_id, model, request, store, background,
+                             on_disconnect, metadata, instance_id)
+    VALUES (p_id, p_tenant, p_key_id, p_conversation, p_previous, p_model, p_request, p_store, p_background,
+            p_on_disconnect, p_metadata, p_instance);
     outcome := 'admitted';
 END
 $$;
@@ -199,6 +239,7 @@ BEGIN
         UPDATE completions c SET
             status = p_statuses[v_i], stop_reason = p_stop_reasons[v_i], usage = p_usages[v_i], error = p_errors[v_i],
             content = CASE WHEN c.store THEN p_contents[v_i] END,
+            kept = CASE WHEN c.store AND p_statuses[v_i] <> 'completed' THEN p_answers[v_i] END,
             request = CASE WHEN c.store THEN c.request END,
             attempts = p_attempts[v_i], end_seq = p_end_seqs[v_i],
             first_event_at = c.created_at + p_first_event_ms[v_i] * interval '1 ms',
