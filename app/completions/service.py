@@ -68,6 +68,7 @@ class Completions:
         """
         request = self._with_upstreams_name(request)
         self._check(principal, request)
+        await self._engine.provider()  # the first caller may have to wait for it, before its answer's own clock runs
         with self._engine.registry.place():
             id = uuid7()
             admission = await self._admit(id, principal, request)
@@ -82,6 +83,7 @@ class Completions:
         `prepare` makes it in the transaction that admits it, and may change the conversation there, once it has locked
         it. Nothing of that remains if the request is refused.
         """
+        await self._engine.provider()
         with self._engine.registry.place():
             id = uuid7()
             request, admission = await self._prepare_and_admit(id, principal, prepare)

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.compat.support import running
+from tests.support.headwater import running
 from tests.support.postgres import Postgres
 
 ROOT: Final = Path(__file__).parents[2]

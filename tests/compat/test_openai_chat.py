@@ -13,8 +13,8 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel
 
-from tests.compat.support import Headwater, running
 from tests.conftest import LOGS
+from tests.support.headwater import Headwater, running
 from tests.support.postgres import Postgres
 
 pytestmark = [pytest.mark.compat, pytest.mark.asyncio(loop_scope="module")]

@@ -1,15 +1,11 @@
 """Whoever may not is told so in the right shape, and learns nothing else."""
 
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from tests.compat.support import Headwater, assert_told, running
-from tests.conftest import LOGS
-from tests.support.postgres import Postgres
+from tests.support.headwater import Headwater, assert_told
 from tests.support.service import make_key
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,29 +25,6 @@ MESSAGE: Final[dict[str, Any]] = {
     "max_tokens": 50,
 }
 KEY: Final[dict[str, Any]] = {"name": "shop", "scopes": ["completions"]}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def headwater(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Headwater]:
-    async with running(postgres, tmp_path_factory.mktemp("service")) as running_one:
-        yield running_one
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(headwater: Headwater) -> AsyncIterator[httpx.AsyncClient]:
-    async with headwater.client() as client:
-        yield client
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def admin(headwater: Headwater) -> AsyncIterator[httpx.AsyncClient]:
-    async with headwater.client(headwater.service.admin_key) as client:
-        yield client
-
-
-@pytest.fixture(autouse=True)
-def _show_log(request: pytest.FixtureRequest, headwater: Headwater) -> None:
-    request.node.stash[LOGS] = headwater.folder
 
 
 ENDPOINTS: Final = [

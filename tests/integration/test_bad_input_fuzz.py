@@ -3,16 +3,14 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from tests.compat.support import Headwater, running
 from tests.conftest import LOGS
-from tests.support.postgres import Postgres
+from tests.support.headwater import Headwater
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -86,12 +84,6 @@ def torn(body: bytes, chance: random.Random) -> bytes:
     for _ in range(chance.choice([1, 2, 10])):
         changed[chance.randrange(len(changed))] = chance.choice(b'"{}[],:\\u\x00\xff\xc3 9e-')
     return bytes(changed)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def headwater(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Headwater]:
-    async with running(postgres, tmp_path_factory.mktemp("service")) as running_one:
-        yield running_one
 
 
 @pytest.mark.parametrize(

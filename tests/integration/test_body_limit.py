@@ -7,11 +7,8 @@ from typing import Any, Final
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from tests.compat.support import Headwater, assert_told, running
-from tests.conftest import LOGS
-from tests.support.postgres import Postgres
+from tests.support.headwater import Headwater, assert_told
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -21,31 +18,9 @@ COUNT: Final = "/v1/messages/count_tokens"
 CONVERSATIONS: Final = "/v1/conversations"
 KEYS: Final = "/v1/keys"
 MAX_BODY: Final = 200_000
+SERVICE: Final = {"max_body": MAX_BODY}
 
 COMPLETION: Final[dict[str, Any]] = {"model": "claude-sim", "input": "Hello.", "max_tokens": 50}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def headwater(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Headwater]:
-    async with running(postgres, tmp_path_factory.mktemp("service"), max_body=MAX_BODY) as running_one:
-        yield running_one
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(headwater: Headwater) -> AsyncIterator[httpx.AsyncClient]:
-    async with headwater.client() as client:
-        yield client
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def admin(headwater: Headwater) -> AsyncIterator[httpx.AsyncClient]:
-    async with headwater.client(headwater.service.admin_key) as client:
-        yield client
-
-
-@pytest.fixture(autouse=True)
-def _show_log(request: pytest.FixtureRequest, headwater: Headwater) -> None:
-    request.node.stash[LOGS] = headwater.folder
 
 
 @pytest.mark.parametrize("path", [COMPLETIONS, MESSAGES, COUNT, CONVERSATIONS, KEYS])

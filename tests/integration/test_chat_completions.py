@@ -9,8 +9,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.compat.support import Headwater, frames, running
 from tests.conftest import LOGS
+from tests.support.headwater import Headwater, frames, running
 from tests.support.postgres import Postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

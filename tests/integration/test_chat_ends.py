@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from local.upstream import SimulatedUpstream
-from tests.compat.support import frames
+from tests.support.headwater import frames
 from tests.support.service import Service, StartService
 
 PATH = "/v1/chat/completions"

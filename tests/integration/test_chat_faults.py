@@ -15,8 +15,8 @@ import pytest_asyncio
 
 from local.upstream.errors import KINDS
 from local.upstream.faults import FAULTS
-from tests.compat.support import Headwater, frames, running
 from tests.conftest import LOGS
+from tests.support.headwater import Headwater, frames, running
 from tests.support.postgres import Postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

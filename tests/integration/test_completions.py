@@ -11,9 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.compat.support import Headwater, frames, running, text_of
-from tests.conftest import LOGS
-from tests.support.postgres import Postgres
+from tests.support.headwater import Headwater, frames, text_of
 from tests.support.service import make_key
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -21,17 +19,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 BODY: Final[dict[str, Any]] = {"model": "claude-sim", "input": "Hello.", "max_tokens": 2000}
 # Ten seconds long, unless somebody ends it.
 LONG: Final = BODY | {"model": "sim-ok?rate=20&tokens=200"}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def headwater(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Headwater]:
-    async with running(postgres, tmp_path_factory.mktemp("service")) as running_one:
-        yield running_one
-
-
-@pytest.fixture(autouse=True)
-def _show_log(request: pytest.FixtureRequest, headwater: Headwater) -> None:
-    request.node.stash[LOGS] = headwater.folder
 
 
 @pytest_asyncio.fixture(loop_scope="module")

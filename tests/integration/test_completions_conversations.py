@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from local.upstream import SimulatedUpstream
-from tests.compat.support import until
 from tests.support.api import StartApi
+from tests.support.headwater import until
 
 BODY: Final[dict[str, Any]] = {"model": "claude-sim", "max_tokens": 3000, "stream": False}
 # Ten seconds long, unless somebody ends it.

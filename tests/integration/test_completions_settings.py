@@ -4,8 +4,8 @@ import asyncio
 from typing import Any, Final
 
 from local.upstream import SimulatedUpstream
-from tests.compat.support import until
 from tests.support.api import StartApi
+from tests.support.headwater import until
 
 BODY: Final[dict[str, Any]] = {"model": "claude-sim", "input": "Hello.", "max_tokens": 2000}
 # Ten seconds long, unless somebody ends it.

@@ -17,8 +17,8 @@ from local.upstream import directives, schema
 from local.upstream.answers import compose
 from local.upstream.errors import KINDS
 from local.upstream.faults import FAULTS
-from tests.compat.support import Frame, Headwater, frames, running, text_of
 from tests.conftest import LOGS
+from tests.support.headwater import Frame, Headwater, frames, running, text_of
 from tests.support.postgres import Postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from local.upstream import SimulatedUpstream
-from tests.compat.support import frames
 from tests.support.api import Api, StartApi
+from tests.support.headwater import frames
 
 BODY: dict[str, Any] = {"input": "Hello.", "max_tokens": 2000}
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from local.upstream import SimulatedUpstream
-from tests.compat.support import Frame, frames, text_of
 from tests.support.api import Api, StartApi
+from tests.support.headwater import Frame, frames, text_of
 
 PLAIN = "/v1/completions"
 ANTHROPIC = "/v1/messages"

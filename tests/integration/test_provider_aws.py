@@ -7,9 +7,9 @@ from typing import Any, Final
 import pytest
 from aiohttp import web
 
-from tests.compat import event_stream
-from tests.compat.support import frames, text_of
+from tests.support import event_stream
 from tests.support.api import Api, StartApi
+from tests.support.headwater import frames, text_of
 
 MODEL: Final = "anthropic.claude-sim-v1:0"
 BODY: Final[dict[str, Any]] = {

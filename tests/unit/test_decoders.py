@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.errors import UpstreamError
 from app.providers.anthropic.decoders import Decoder, EventStreamDecoder, SseDecoder
-from tests.compat import event_stream
+from tests.support import event_stream
 
 STRANGE: Final = '{"type":"a","text":"🙂 e\u0301 \u2028 \u0085 \\r\\n data: x"}'.encode()
 EVENTS: Final = [b'{"type":"ping"}', STRANGE, b'{"type":"message_stop"}']
