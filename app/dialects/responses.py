@@ -208,16 +208,21 @@ def _messages(row: CompletionRow) -> list[NewMessage]:
 
 # -- items that stand for others
 
+_MOST_REFERENCES: Final = 500
+
 
 async def _with_references(asked: CreateResponse, caller: Principal, completions: Completions) -> CreateResponse:
     """Put the items of earlier responses in the place of references to them.
 
     Raises:
-        InvalidRequest: a reference leads nowhere.
+        InvalidRequest: a reference leads nowhere, or there are more than a history has.
     """
     references = {index: id for index, item in enumerate(asked.input) if (id := _referred(item)) is not None}
     if not references:
         return asked
+    if len(references) > _MOST_REFERENCES or len(set(references.values())) < len(references):
+        # Each may stand for much more than was sent.
+        raise InvalidRequest("Too many references, or one item twice.", code="too_many_references", param="input")
     ids = {completion for id in references.values() if (completion := completion_of(id)) is not None}
     contents = await completions.contents(caller, sorted(ids))
     known = {item["id"]: item for id, content in contents.items() for item in _output(id, content)}

@@ -33,6 +33,8 @@ from app.domain.events import (
 # A stream cut before its last usage count is booked at this many bytes of output a token, as an estimate.
 BYTES_PER_TOKEN: Final = 4
 
+_EMPTY: Final = Raw(b'""')
+
 
 class Block:
     """One content block while it grows."""
@@ -66,7 +68,7 @@ class Block:
     def _append(self, field: str, string: Raw) -> int:
         inner = bytes(string)[1:-1]
         if field not in self._strings:
-            self._strings[field] = bytearray(bytes(self._fields.get(field, Raw(b'""')))[1:-1])
+            self._strings[field] = bytearray(bytes(self._fields.get(field, _EMPTY))[1:-1])
         self._strings[field] += inner
         return len(inner)
 
@@ -78,6 +80,9 @@ class Block:
         if self._citations:
             fields["citations"] = Raw(msgspec.json.encode(self._citations))
         return fields
+
+    def is_empty_text(self) -> bool:
+        return self.type == "text" and bytes(self.fields().get("text", _EMPTY)) == bytes(_EMPTY)
 
 
 def _json_or_empty_object(text: str) -> Raw:
@@ -134,6 +139,11 @@ class MessageFold:
         """All blocks as a JSON array, the unfinished ones as far as they came."""
         return msgspec.json.encode([block.fields() for block in self._blocks.values()])
 
+    def answer_content(self) -> bytes | None:
+        """What a conversation keeps of a whole answer: all but empty texts, which the next turn must not hold."""
+        kept = [block.fields() for block in self._blocks.values() if not block.is_empty_text()]
+        return msgspec.json.encode(kept) if kept else None
+
     def kept_content(self) -> bytes | None:
         """What a conversation keeps of an unfinished answer: complete text blocks only, None where there is none.
 
@@ -142,7 +152,7 @@ class MessageFold:
         kept = [
             block.fields()
             for block in self._blocks.values()
-            if block.complete and block.type == "text" and bytes(block.fields()["text"]) != b'""'
+            if block.complete and block.type == "text" and not block.is_empty_text()
         ]
         return msgspec.json.encode(kept) if kept else None
 

@@ -49,10 +49,12 @@ class Control:
                 _log.exception("control tick failed")
 
     async def _once(self) -> None:
+        if self._registry or self._registry.abandoned or self._follower.following:
+            await self._exchange()
         if self._registry.abandoned:
             await self._interrupt_abandoned()
-        if not self._registry and not self._follower.following:
-            return
+
+    async def _exchange(self) -> None:
         async with self._pool.connection() as conn:
             asked = await repository.control(
                 conn,

@@ -40,6 +40,7 @@ class EventStream(Response):
         self._source = source
         self._encoder = encoder
         self._after = after
+        self._folded = 0
         self._opening = opening
         self._pulse = Pulse(keepalive, send_timeout)
         self._gone = False
@@ -54,13 +55,12 @@ class EventStream(Response):
 
     async def _stream(self, log: Log, send: Send) -> None:
         """Ends without a last chunk when the client left or stopped reading: the server then breaks the connection."""
-        self._encoder.skip(log.upto(self._after))
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         # Something is written at once in any case: it opens the stream through every hop.
         body = self._opening + self._frames(log) or KEEPALIVE
         more = True
         while more and not self._gone:
-            more = not log.ended or bool(log.after(self._after))
+            more = not log.ended or bool(log.after(self._folded))
             if (body or not more) and not await self._pulse.send(send, body, more):
                 return
             if more and not self._gone:
@@ -68,16 +68,21 @@ class EventStream(Response):
 
     async def _next(self, log: Log) -> bytes:
         """The next frames, a sign of life when it is time for one, or nothing where events have no frame."""
-        if not log.ended and not log.after(self._after) and not await self._pulse.wait(log.changed()):
+        if not log.ended and not log.after(self._folded) and not await self._pulse.wait(log.changed()):
             return b"" if self._gone else KEEPALIVE
         return self._frames(log)
 
     def _frames(self, log: Log) -> bytes:
-        events = log.after(self._after)
+        """The encoder sees every event: what the reader has had goes in without output, whenever it comes."""
+        events = log.after(self._folded)
         if not events:
             return b""
-        self._after = events[-1].seq
-        return self._encoder.encode(events)
+        caught_up = self._folded >= self._after
+        self._folded = events[-1].seq
+        if caught_up:
+            return self._encoder.encode(events)
+        self._encoder.skip([event for event in events if event.seq <= self._after])
+        return self._encoder.encode([event for event in events if event.seq > self._after])
 
     async def _watch(self, receive: Receive) -> None:
         """Servers do not raise from `send` when the client has left: somebody has to listen for it."""

@@ -77,38 +77,32 @@ class Follower:
         return False
 
     async def _catch_up(self) -> bool:
-        afters = {id: log.last_seq for id, log in self._logs.items() if not log.ended}
-        if not afters:
+        logs = {id: log for id, log in self._logs.items() if not log.ended}
+        if not logs:
             return False
+        afters = {id: log.last_seq for id, log in logs.items()}
         async with self._pool.connection() as conn:
             rows = await repository.follow(conn, afters, self._lease)
+            # Into the copies that were asked for: a reader that came meanwhile may have begun another one.
             for id, group in groupby(rows, key=attrgetter("id")):
                 try:
-                    await self._take(conn, id, list(group))
+                    await self._take(conn, logs[id], list(group))
                 except (msgspec.MsgspecError, zlib.error):
                     _log.exception("the log of %s cannot be read", id)
-                    self._break_off(id, AppError("The stream cannot be read."))
-        for id in afters.keys() - {row.id for row in rows}:
-            self._break_off(id, Gone("The completion was deleted."))
+                    _break_off(logs[id], AppError("The stream cannot be read."))
+        for id in logs.keys() - {row.id for row in rows}:
+            _break_off(logs[id], Gone("The completion was deleted."))
         for instance in {row.instance_id for row in rows if row.status == Status.STREAMING and not row.owner_alive}:
             await interrupt_if_dead(self._pool, instance, self._lease)
         return any(row.data is not None for row in rows)
 
-    async def _take(self, conn: Connection, id: UUID, rows: list[Followed]) -> None:
-        log = self._logs.get(id)
-        if log is None:
-            return
+    async def _take(self, conn: Connection, log: Log, rows: list[Followed]) -> None:
         if rows[0].status != Status.STREAMING:
-            await self._end(conn, id, log, rows[0].end_seq or 0)
+            await self._end(conn, rows[0].id, log, rows[0].end_seq or 0)
             return
         events = [event for row in rows if row.data is not None for event in split(row.data, row.first_seq or 1)]
         if new := [event for event in events if event.seq > log.last_seq]:
             log.append(new)
-
-    def _break_off(self, id: UUID, error: AppError) -> None:
-        """End a log beyond every position that a reader can have seen."""
-        if log := self._logs.get(id):
-            log.append([error_end(log.last_seq + LOST_AT_MOST, error, None)], end=True)
 
     async def _end(self, conn: Connection, id: UUID, log: Log, end_seq: int) -> None:
         """The rest of a log that was finished since the last tick."""
@@ -118,3 +112,8 @@ class Follower:
             log.append([error_end(end_seq, gone, None)], end=True)
         else:
             log.append([event for event in decompress(stored, end_seq) if event.seq > log.last_seq], end=True)
+
+
+def _break_off(log: Log, error: AppError) -> None:
+    """End a log beyond every position that a reader can have seen."""
+    log.append([error_end(log.last_seq + LOST_AT_MOST, error, None)], end=True)

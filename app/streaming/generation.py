@@ -138,6 +138,8 @@ class Generation:
         self._recorder.attach(self.id, self.log, self.stop)
         try:
             end = await self._commit(await self._produce())
+        except Exception as exc:
+            end = self._fail(exc)  # not settled: the control tick ends what the store holds
         finally:
             self._recorder.detach(self.id)
         self.log.append([end], end=True)
@@ -151,9 +153,10 @@ class Generation:
             await asyncio.wait([self._pumping])
         finally:
             self._pumping.cancel()
+        pumped, self._pumping = self._pumping, None  # it refers to this generation through its frames
         if self._stopped_by is not None:
             return self._fail(self._stopped_by)
-        if error := self._pumping.exception():
+        if error := pumped.exception():
             return self._fail(error)
         return Event(self.log.last_seq + 1, "message_stop", MESSAGE_STOP)
 
@@ -244,7 +247,7 @@ class Generation:
         if not isinstance(exc, AppError):
             _log.error("generation failed", exc_info=exc)
             exc = AppError("Something went wrong on our side.")
-        self.error = exc
+        self.error = exc.with_traceback(None)  # its frames would keep this generation and its log alive
         return error_end(self.log.last_seq + 1, exc, self._admitted.request_id)
 
     def _settlement(self, end: Event, *, bare: bool) -> Settlement:

@@ -1,8 +1,11 @@
 """Ending completions whose generation is gone: their instance died, or could not store them."""
 
+import logging
 from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from app.db.pool import Pool
 from app.domain.completion import Status
@@ -12,6 +15,8 @@ from app.domain.message import MessageFold
 from app.streaming import repository
 from app.streaming.repository import Connection
 from app.streaming.settlement import Settlement, error_end, settlement
+
+_log = logging.getLogger(__name__)
 
 # An instance loses at most what it had not recorded. Ending this far beyond the last stored event, the terminal event
 # lies beyond every position that any reader can have seen; Settings.max_events keeps streams shorter than this.
@@ -46,12 +51,20 @@ async def _interrupt_some(pool: Pool, owner: UUID, ids: Sequence[UUID] | None) -
 
 async def _settlement(conn: Connection, id: UUID) -> Settlement:
     events = await stored_events(conn, id)
+    error = AppError("The instance that produced this answer was lost.", code="interrupted")
+    end = error_end((events[-1].seq if events else 0) + LOST_AT_MOST, error, None)
+    try:
+        return settlement(id, Status.INTERRUPTED, events, end, _folded(events), attempts=0, first_event_ms=None)
+    except (msgspec.MsgspecError, KeyError):
+        _log.exception("what is stored of %s cannot be read", id)  # it must not hold up the others
+        return settlement(id, Status.INTERRUPTED, events, end, MessageFold(), attempts=0, first_event_ms=None)
+
+
+def _folded(events: Sequence[Event]) -> MessageFold:
     fold = MessageFold()
     for event in events:
         fold.apply(parse(event.data))
-    error = AppError("The instance that produced this answer was lost.", code="interrupted")
-    end = error_end((events[-1].seq if events else 0) + LOST_AT_MOST, error, None)
-    return settlement(id, Status.INTERRUPTED, events, end, fold, attempts=0, first_event_ms=None)
+    return fold
 
 
 async def stored_events(conn: Connection, id: UUID) -> list[Event]:

@@ -41,11 +41,6 @@ class Log:
             return self._events[-1:]
         return []
 
-    def upto(self, seq: int) -> list[Event]:
-        """The events up to and including `seq`."""
-        events = self._events[:seq]
-        return events[:-1] if events and events[-1].seq > seq else events
-
     def changed(self) -> asyncio.Future[None]:
         """Done at the next `append`. A caller that stops waiting cancels it or sets its result."""
         waiter = asyncio.get_running_loop().create_future()

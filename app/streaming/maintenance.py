@@ -6,6 +6,8 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+import psycopg
+
 from app.config import Settings
 from app.db.pool import Pool
 from app.streaming import repository
@@ -25,7 +27,10 @@ async def run_once(pool: Pool, settings: Settings, chores: Sequence[Chore]) -> N
     async with pool.connection() as conn:
         lost = await repository.lost_instances(conn, settings.lease)
     for instance in lost:
-        await interrupt_if_dead(pool, instance, settings.lease)
+        try:
+            await interrupt_if_dead(pool, instance, settings.lease)
+        except psycopg.DataError:
+            _log.exception("the completions of %s cannot be ended", instance)  # the rest of the run can be done
     async with pool.connection() as conn:
         await repository.delete_expired(conn, settings.log_retention, _DELETIONS_AT_ONCE)
         for chore in chores:

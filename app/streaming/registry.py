@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from app.streaming.recorder import LeaseLost
 
 # After the grace of a drain: time for the last commits.
 _LAST_COMMITS: Final = 5.0
+_ARRIVAL: Final = 0.02
 
 
 class Registry:
@@ -23,6 +24,8 @@ class Registry:
         self._generations: dict[UUID, Generation] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.draining = False
+        # What those that arrive after the grace are told.
+        self._ending: AppError | None = None
         # Ended here without a final state in the store, because that was away for too long.
         self.abandoned: set[UUID] = set()
 
@@ -39,6 +42,8 @@ class Registry:
         Raises:
             Unavailable: there is none.
         """
+        if self.draining:
+            raise Unavailable("This instance is shutting down. Try again.", code="draining", retry_after=1)
         if len(self._generations) + self._arriving >= self._capacity:
             raise Unavailable("This instance has no room for another stream. Try again.", code="full", retry_after=1)
         self._arriving += 1
@@ -50,6 +55,8 @@ class Registry:
     def launch(self, generation: Generation) -> None:
         """Run it in a task of its own; it is found by its id until it has ended."""
         self._generations[generation.id] = generation
+        if self._ending is not None:
+            generation.stop(self._ending)
         task = asyncio.create_task(self._run(generation), name=f"generation {generation.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -70,11 +77,14 @@ class Registry:
         """Let generations finish for `grace` seconds, then interrupt the rest; whether all have ended."""
         self.draining = True
         await self.wait(grace)
-        self.stop_all(Interrupted("The service is shutting down; what was written so far is kept."))
+        self._ending = Interrupted("The service is shutting down; what was written so far is kept.")
+        self.stop_all(self._ending)
         return await self.wait(_LAST_COMMITS)
 
     async def wait(self, seconds: float) -> bool:
-        """Whether all generations have ended within so many seconds."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+        """Whether all generations have ended within so many seconds, those among them that were just being admitted."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._tasks or self._arriving:
+                    await (asyncio.wait(self._tasks) if self._tasks else asyncio.sleep(_ARRIVAL))
         return not self._tasks

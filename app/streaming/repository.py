@@ -48,7 +48,7 @@ FOLLOW: LiteralString = (
     "SELECT c.id, c.status, lease_holds(i.lease_until, i.dead_at, %(lease)s) AS owner_alive, c.instance_id, c.end_seq,"
     " e.first_seq, e.data"
     " FROM unnest(%(ids)b::uuid[], %(afters)b::bigint[]) AS w (id, after)"
-    " JOIN completions c ON c.id = w.id JOIN instances i ON i.id = c.instance_id"
+    " JOIN completions c ON c.id = w.id LEFT JOIN instances i ON i.id = c.instance_id"
     " LEFT JOIN completion_events e ON e.completion_id = c.id AND e.last_seq > w.after"
     " ORDER BY c.id, e.first_seq"
 )
@@ -62,6 +62,7 @@ DELETE_OLD_INSTANCES: LiteralString = (
     " WHERE o.lease_until < clock_timestamp() - interval '1 day'"
     " AND NOT EXISTS (SELECT FROM completions c WHERE c.instance_id = o.id AND c.status = 'streaming')"
     " ORDER BY o.id LIMIT %(limit)s)"
+    " AND i.lease_until < clock_timestamp() - interval '1 day'"  # it may have been renewed meanwhile
 )
 
 

@@ -62,7 +62,7 @@ def settlement(
         attempts=attempts,
         first_event_ms=first_event_ms,
         message_id=uuid7(),
-        answer=fold.content() if completed else fold.kept_content(),
+        answer=fold.answer_content() if completed else fold.kept_content(),
         forget_input=forget_input,
     )
 

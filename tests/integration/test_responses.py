@@ -307,6 +307,8 @@ async def test_references_stand_for_items(pair: Pair, one: httpx.AsyncClient, ot
         assert error_of(await one.post(PATH, json=body)) == (400, "item_not_found", "input[0].id")
         async with pair.one.client(await pair.foreign_key()) as foreign:
             assert (await foreign.post(PATH, json=body | {"input": references[:1]})).status_code == 400
+    twice = await one.post(PATH, json={"model": "claude-sim", "input": references[:1] * 2})
+    assert (twice.status_code, twice.json()["error"]["code"]) == (400, "too_many_references")
 
 
 async def test_structured_output(pair: Pair, one: httpx.AsyncClient) -> None:

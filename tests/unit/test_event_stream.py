@@ -111,6 +111,36 @@ async def test_only_what_lies_past_the_position_is_sent() -> None:
     assert reading.client.chunks == [frames(3)]
 
 
+class Adder:
+    """A fold whose every frame needs all events before it."""
+
+    def __init__(self) -> None:
+        self.sum = 0
+
+    def skip(self, events: Sequence[Event]) -> None:
+        self.encode(events)
+
+    def encode(self, events: Sequence[Event]) -> bytes:
+        sums = [self._add(event.seq) for event in events]
+        return b"".join(b"%d\n" % one for one in sums)
+
+    def _add(self, seq: int) -> int:
+        self.sum += seq
+        return self.sum
+
+
+@pytest.mark.parametrize("batches", [[(1, 2, 3, 4, 5)], [(1, 2), (3, 4, 5)], [(1, 2, 3), (4, 5)], [(1, 2, 3, 4), (5,)]])
+async def test_a_log_that_comes_later_goes_through_the_fold_from_its_first_event(batches: list[Sequence[int]]) -> None:
+    """As a copy of another instance's log does."""
+    reading = Reading()
+    task = asyncio.create_task(reading.run(after=3, encoder=Adder()))  # noqa: TID251 - awaited below
+    for batch in batches:
+        await asyncio.sleep(0.01)
+        reading.log.append(events(*batch), end=batch[-1] == 5)
+    await task
+    assert reading.client.body.removeprefix(KEEPALIVE) == b"10\n15\n"
+
+
 async def test_a_batch_is_sent_as_it_comes_and_the_end_ends_the_body() -> None:
     reading = Reading()
     async with asyncio.TaskGroup() as tasks:

@@ -44,11 +44,6 @@ def test_a_log_may_hold_nothing_but_its_end() -> None:
     assert log.after(7) == []
 
 
-@pytest.mark.parametrize(("seq", "expected"), [(0, []), (2, [1, 2]), (3, [1, 2, 3]), (9, [1, 2, 3])])
-def test_up_to_a_position(seq: int, expected: Sequence[int]) -> None:
-    assert [e.seq for e in log_of(1, 2, 3).upto(seq)] == list(expected)
-
-
 def test_an_empty_log_is_at_zero() -> None:
     assert log_of().last_seq == 0
     assert log_of().after(0) == []

@@ -225,3 +225,25 @@ def test_a_refusal_keeps_its_details() -> None:
     assert folded.stop_reason == "refusal"
     assert json.loads(folded.answer())["stop_details"] == {"a": 1}
     assert json.loads(folded.answer())["stop_sequence"] == "x"
+
+
+def test_an_empty_text_is_no_part_of_what_a_conversation_keeps() -> None:
+    """The next turn would be refused for it."""
+    fold = MessageFold()
+    start = b'{"type":"content_block_start","index":%d,"content_block":{"type":"text","text":""}}'
+    delta = b'{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"Hi"}}'
+    for data in (start % 0, b'{"type":"content_block_stop","index":0}'):
+        fold.apply(parse(data))
+    assert fold.answer_content() is None
+    for data in (start % 1, delta, b'{"type":"content_block_stop","index":1}'):
+        fold.apply(parse(data))
+    assert fold.answer_content() == b'[{"type":"text","text":"Hi"}]'
+    assert fold.content() == b'[{"type":"text","text":""},{"type":"text","text":"Hi"}]'
+
+
+def test_a_text_block_without_its_text_is_as_an_empty_one() -> None:
+    fold = MessageFold()
+    fold.apply(parse(b'{"type":"content_block_start","index":0,"content_block":{"type":"text"}}'))
+    fold.apply(parse(b'{"type":"content_block_stop","index":0}'))
+    assert fold.kept_content() is None
+    assert fold.answer_content() is None

@@ -171,8 +171,8 @@ BEGIN
             outcome := 'no_conversation';
             RETURN;
         END IF;
-        SELECT i.id, lease_holds(i.lease_until, i.dead_at, p_lease) INTO busy_instance, busy_alive
-        FROM completions c JOIN instances i ON i.id = c.instance_id
+        SELECT c.instance_id, lease_holds(i.lease_until, i.dead_at, p_lease) INTO busy_instance, busy_alive
+        FROM completions c LEFT JOIN instances i ON i.id = c.instance_id
         WHERE c.conversation_id = p_conversation AND c.status = 'streaming';
         IF FOUND THEN
             outcome := 'busy';
@@ -190,7 +190,7 @@ BEGIN
     IF p_previous IS NOT NULL THEN
         SELECT 'previous_running', i.id, lease_holds(i.lease_until, i.dead_at, p_lease)
         INTO outcome, busy_instance, busy_alive
-        FROM completions c JOIN instances i ON i.id = c.instance_id
+        FROM completions c LEFT JOIN instances i ON i.id = c.instance_id
         WHERE c.id = p_previous AND c.tenant = p_tenant AND c.status = 'streaming';
         IF FOUND THEN
             RETURN;
@@ -343,6 +343,6 @@ CREATE FUNCTION declare_dead(p_instance uuid, p_lease interval) RETURNS boolean 
 BEGIN
     UPDATE instances i SET dead_at = clock_timestamp()
     WHERE i.id = p_instance AND i.dead_at IS NULL AND NOT lease_holds(i.lease_until, i.dead_at, p_lease);
-    RETURN EXISTS (SELECT FROM instances i WHERE i.id = p_instance AND i.dead_at IS NOT NULL);
+    RETURN NOT EXISTS (SELECT FROM instances i WHERE i.id = p_instance AND i.dead_at IS NULL);
 END
 $$;
