@@ -14,7 +14,7 @@ from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel
 
 from tests.conftest import LOGS
-from tests.support.headwater import Headwater, running
+from tests.support.headwater import Headwater, running, until
 from tests.support.postgres import Postgres
 
 pytestmark = [pytest.mark.compat, pytest.mark.asyncio(loop_scope="module")]
@@ -262,7 +262,8 @@ async def test_cancelled_is_not_asked_again(client: AsyncOpenAI, headwater: Head
     eager = client.with_options(max_retries=2)
     async with headwater.client() as native, asyncio.TaskGroup() as group:
         asked = group.create_task(_conflict(eager, model))
-        await asyncio.sleep(1)
+        await until(lambda: headwater.asked(model))
+        await asyncio.sleep(0.5)
         ((id,),) = headwater.rows("SELECT id FROM completions WHERE model = %s", model)
         await native.post(f"/v1/completions/{id}/cancel")
     assert asked.result().code == "cancelled"

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.conftest import LOGS
-from tests.support.headwater import Headwater, frames, running
+from tests.support.headwater import Headwater, frames, running, until
 from tests.support.postgres import Postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -279,7 +279,8 @@ async def test_cancelled(client: httpx.AsyncClient, headwater: Headwater, stream
     model = f"sim-ok?rate=20&tokens=400&first_ms=0&key=cancelled-{stream}"
     async with asyncio.TaskGroup() as group:
         asked = group.create_task(ask(client, model=model, stream=stream))
-        await asyncio.sleep(1)
+        await until(lambda: headwater.asked(model))
+        await asyncio.sleep(0.5)
         ((id,),) = headwater.rows("SELECT id FROM completions WHERE model = %s", model)
         await client.post(f"/v1/completions/{id}/cancel")
     response = asked.result()

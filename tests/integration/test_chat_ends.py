@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from local.upstream import SimulatedUpstream
-from tests.support.headwater import frames
+from tests.support.headwater import frames, until
 from tests.support.service import Service, StartService
 
 PATH = "/v1/chat/completions"
@@ -49,12 +49,12 @@ async def test_drained(service: Service, start_service: StartService) -> None:
     assert await draining.ended() == 0
 
 
-async def test_whole_answers_that_are_drained(start_service: StartService) -> None:
+async def test_whole_answers_that_are_drained(start_service: StartService, upstream: SimulatedUpstream) -> None:
     """Told by a status that makes clients ask again."""
     draining = await start_service(drain_grace=0.3)
     async with draining.client() as client, asyncio.TaskGroup() as group:
         asked = group.create_task(client.post(PATH, json={**BODY, "stream": False}))
-        await asyncio.sleep(1)
+        await until(lambda: upstream.requests)
         draining.terminate()
     response = asked.result()
     assert response.status_code == 503
