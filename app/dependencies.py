@@ -100,6 +100,19 @@ def requires(scope: Scope, *, allow_bound: bool = False) -> Callable[[Principal]
     return check
 
 
+def stream_position(value: str | None) -> int:
+    """The position in a stream that `Last-Event-ID` or its like names; 0, its start, where there is none.
+
+    Raises:
+        InvalidRequest: it is no number that a stream gave out.
+    """
+    if not value:
+        return 0
+    if not (value.isascii() and value.isdigit() and len(value) < 16):
+        raise InvalidRequest("The position must be a number of the stream.", code="invalid_position")
+    return int(value)
+
+
 class Page:
     """Where a list starts and how many items it may have. A cursor is the id of the last item already seen."""
 

@@ -16,9 +16,9 @@ from app.completions.responses import event_stream, headers, wait_for_answer
 from app.completions.schemas import CreateCompletion, completion_request, full, summary
 from app.completions.service import CompletionsDep
 from app.config import Settings
-from app.dependencies import PageDep, SettingsDep, page_of, requires
+from app.dependencies import PageDep, SettingsDep, page_of, requires, stream_position
 from app.domain.completion import Status
-from app.domain.errors import InvalidRequest, NotFound
+from app.domain.errors import NotFound
 from app.domain.principal import Principal, Scope
 from app.error_handlers import validation_error
 from app.wire.anthropic_messages import AnthropicMessagesEncoder
@@ -103,7 +103,7 @@ async def stream(
     dialect: Literal["plain", "anthropic_messages", "openai_chat", "ui_message"] = "plain",
 ) -> Response:
     """Everything past the position, then what comes live. 204 when the end was already delivered."""
-    position = _position(last_event_id if last_event_id is not None else after)
+    position = stream_position(last_event_id if last_event_id is not None else after)
     completion_id = _id(id)
     source = await completions.log(caller, completion_id, position)
     if source is None:
@@ -129,11 +129,3 @@ def _id(value: str) -> UUID:
         return UUID(value)
     except ValueError:
         raise NotFound("There is no such completion.") from None
-
-
-def _position(value: str | None) -> int:
-    if value is None or value == "":
-        return 0
-    if not (value.isascii() and value.isdigit() and len(value) < 16):
-        raise InvalidRequest("The position must be a number of the stream.", code="invalid_position")
-    return int(value)

@@ -16,7 +16,9 @@ PREVIOUS: Final = ("no_previous", "previous_not_stored", "previous_in_conversati
 _PARAM: Final = "previous_response_id"
 
 
-class _Request(msgspec.Struct, frozen=True):
+class StoredRequest(msgspec.Struct, frozen=True):
+    """What `completions.request` holds, as far as a history needs it."""
+
     messages: list[NewMessage] = []
 
 
@@ -53,7 +55,7 @@ def history(admission: Admission) -> Iterator[NewMessage]:
     for role, content in zip(admission.history_roles or (), admission.history_contents or (), strict=True):
         yield NewMessage(role, Raw(content))
     for request, answer in zip(admission.chain_requests or (), admission.chain_answers or (), strict=True):
-        yield from msgspec.json.decode(request, type=_Request).messages
+        yield from msgspec.json.decode(request, type=StoredRequest).messages
         if answer is not None and answer != b"[]":
             yield NewMessage("assistant", Raw(answer))
 

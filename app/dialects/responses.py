@@ -10,10 +10,11 @@ from msgspec import Raw
 from starlette.responses import Response
 
 from app.completions.body import json_object
+from app.completions.history import StoredRequest
 from app.completions.repository import CompletionRow
 from app.completions.responses import event_stream, headers, wait_for_answer
 from app.completions.service import Completions, CompletionsDep
-from app.dependencies import CatalogueDep, SettingsDep, requires
+from app.dependencies import CatalogueDep, SettingsDep, requires, stream_position
 from app.dialects.responses_input import invalid
 from app.dialects.responses_request import (
     CreateResponse,
@@ -92,7 +93,7 @@ async def retrieve(
     row = await _row(id, caller, completions)
     if not stream:
         return _json(_object(row))
-    position = _position(last_event_id) if starting_after is None else 0
+    position = stream_position(last_event_id) if starting_after is None else 0
     source = await completions.log(caller, row.id, position)
     if source is None:
         return Response(status_code=204)
@@ -198,12 +199,8 @@ def _head_of(id: UUID, request: CompletionRequest) -> Head:
     )
 
 
-class _Stored(msgspec.Struct, frozen=True):
-    messages: list[NewMessage] = []
-
-
 def _messages(row: CompletionRow) -> list[NewMessage]:
-    return msgspec.json.decode(row.request, type=_Stored).messages if row.request is not None else []
+    return msgspec.json.decode(row.request, type=StoredRequest).messages if row.request is not None else []
 
 
 # -- items that stand for others
@@ -265,14 +262,6 @@ def _page(items: list[Item], limit: int, max_bytes: int) -> dict[str, Any]:
         "last_id": page[-1]["id"] if page else None,
         "has_more": len(page) < len(items),
     }
-
-
-def _position(last_event_id: str | None) -> int:
-    if not last_event_id:
-        return 0
-    if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 16):
-        raise InvalidRequest("The position must be a number of the stream.", code="invalid_position")
-    return int(last_event_id)
 
 
 def _json(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:

@@ -72,7 +72,6 @@ class Generation:
         self, admitted: Admitted, provider: Callable[[], Awaitable[Provider]], recorder: Recorder, settings: Settings
     ) -> None:
         self.id = admitted.id
-        self.tenant = admitted.tenant
         self.log = Log()
         self.fold = MessageFold()
         self.error: AppError | None = None
