@@ -92,7 +92,7 @@ class Completions:
         return generation
 
     def _launch(self, id: UUID, principal: Principal, request: CompletionRequest, admission: Admission) -> Generation:
-        admitted = self._admitted(id, principal, request, admission)
+        admitted = self._admitted(id, request, admission)
         generation = self._engine.launch(admitted)
         _stop_if_held_back(generation, principal, admitted.request.body)
         return generation
@@ -175,7 +175,7 @@ class Completions:
         else:
             await interrupt_if_dead(self._pool, admission.busy_instance, self._settings.lease)
 
-    def _admitted(self, id: UUID, principal: Principal, request: CompletionRequest, admission: Admission) -> Admitted:
+    def _admitted(self, id: UUID, request: CompletionRequest, admission: Admission) -> Admitted:
         body = dict(request.body)
         if admission.system is not None:
             body.setdefault("system", msgspec.json.decode(admission.system))
@@ -188,7 +188,6 @@ class Completions:
         body["messages"] = messages
         return Admitted(
             id=id,
-            tenant=principal.tenant,
             request=ProviderRequest(body, request.version or self._settings.upstream_version, request.betas),
             on_disconnect=request.on_disconnect,
             request_id=self._request_id,

@@ -59,7 +59,6 @@ class Admitted(msgspec.Struct, frozen=True):
     """A completion that is in the store and has to be produced."""
 
     id: UUID
-    tenant: str
     request: ProviderRequest
     on_disconnect: OnDisconnect
     request_id: str

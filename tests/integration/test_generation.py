@@ -86,7 +86,7 @@ class Running:
                 (id, str(on_disconnect), self.engine.instance.id),
             )
         request = ProviderRequest({"model": "x"}, "2023-06-01", None)
-        return self.engine.launch(Admitted(id, "default", request, on_disconnect, "req_1"))
+        return self.engine.launch(Admitted(id, request, on_disconnect, "req_1"))
 
     def row(self, id: UUID) -> dict[str, Any]:
         columns = "status, stop_reason, content, usage, error, attempts, first_event_at, finished_at, end_seq"
