@@ -1,11 +1,12 @@
 """Another user for a program that refuses to run as root."""
 
+import fcntl
 import os
 import pwd
 import stat
 import subprocess
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from local.errors import LaunchError
@@ -21,11 +22,26 @@ def account_beside_root(needs: Iterable[Path]) -> pwd.struct_passwd | None:
     """
     if os.geteuid() != 0:
         return None
-    account = _found() or _made()
+    with _one_at_a_time():
+        account = _found() or _made()
     for path in needs:
         for folder in path.parents:
             _let_pass(folder)
     return account
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Two launchers at once on a new machine would each make the user, and one of the two would be overwritten.
+
+    The lock is the folder of the accounts, which `useradd` leaves in its place when it exchanges the files.
+    """
+    folder = os.open("/etc", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _found() -> pwd.struct_passwd | None:
