@@ -77,12 +77,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 listing=Listing(provider),
             )
 
-    app = FastAPI(title="Headwater", version=__version__, lifespan=lifespan)
+    # Routes, not routers: an included router builds each of its routes a second time, in the middle of the first
+    # request, and every later request is matched twice.
+    routes = [route for router in _ROUTERS for route in router.routes]
+    app = FastAPI(title="Headwater", version=__version__, lifespan=lifespan, routes=routes)
     app.state.engine = engine
     error_handlers.register(app)
     _add_middleware(app, settings, engine)
-    for router in _ROUTERS:
-        app.include_router(router)
     return app
 
 
