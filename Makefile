@@ -32,12 +32,12 @@ run: .venv/.local  ## Start Headwater here, with its own Postgres and a simulate
 # Apart: what is promised of start and end is promised of a machine that is not busy with other tests.
 .PHONY: test
 test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the database again on 16
-	$(PY) -m pytest -n 4 -m "$(QUICK)" --ignore tests/runtimes
+	$(PY) -m pytest -n 4 -m "$(QUICK)" --ignore tests/runtimes --ignore tests/compat/clients
 	$(PY) -m pytest -m "$(QUICK)" tests/runtimes
 	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest -n 4 -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
 
 .PHONY: test-all
-test-all: pgbouncer $(OLD_SDK)/.installed test  ## Run the tests, and those that need PgBouncer, an older SDK or much time
+test-all: pgbouncer $(OLD_SDK)/.installed test .venv/.compat  ## Run the tests, and those that need PgBouncer, clients or much time
 	PATH="$$PATH:/usr/sbin" $(PY) -m pytest -m "pgbouncer or compat or slow"
 
 .PHONY: pgbouncer
@@ -53,7 +53,7 @@ lint: .venv/.dev  ## Check style, format and the direction of imports
 	.venv/bin/lint-imports
 
 .PHONY: type
-type: .venv/.dev  ## Check types, strictly, over all code
+type: .venv/.compat  ## Check types, strictly, over all code
 	$(PY) -m mypy $(CODE)
 
 .PHONY: fmt
@@ -73,6 +73,7 @@ COMPILE = $(PY) -m uv pip compile --quiet --no-config --universal --python-versi
 .PHONY: lock
 lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --group compat -c requirements/dev.txt -o requirements/compat.txt
 	$(COMPILE) pyproject.toml --group local -c requirements/dev.txt -o requirements/local.txt
 	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/app.txt
 	$(COMPILE) --group tools -o requirements/tools.txt
@@ -85,6 +86,11 @@ lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 .venv/.dev: requirements/dev.txt .venv/.tools
 	@echo "Installing what the checks need ..."
 	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/dev.txt || { $(UNINSTALLED); }
+	@touch $@
+
+.venv/.compat: requirements/compat.txt .venv/.dev
+	@echo "Installing the clients that are tried ..."
+	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/compat.txt || { $(UNINSTALLED); }
 	@touch $@
 
 .venv/.local: requirements/local.txt .venv/.tools
