@@ -18,6 +18,9 @@ CLIENTS = [
     "anthropic",
     "openai_chat",
     "openai_responses",
+    "ai_anthropic",
+    "ai_openai",
+    "ai_openai_compatible",
     "ui_chat",
 ]
 
