@@ -21,6 +21,8 @@ CLIENTS = [
     "ai_anthropic",
     "ai_openai",
     "ai_openai_compatible",
+    "eventsource",
+    "fetch_event_source",
     "ui_chat",
 ]
 
