@@ -1,6 +1,6 @@
 """What endpoints ask for: the process's parts, who is calling, and which page."""
 
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, TypedDict
 from uuid import UUID
 
@@ -87,17 +87,19 @@ async def authenticated(request: Request) -> Principal:
     return await request.state.authenticate(_credentials(request))  # type: ignore[no-any-return]
 
 
-def requires(scope: Scope, *, allow_bound: bool = False) -> Callable[[Principal], Awaitable[Principal]]:
+@dataclass(frozen=True, slots=True)
+class Requires:
     """A dependency: the caller, if its key has `scope`; browser tokens only where the endpoint checks their bounds."""
 
-    async def check(principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
-        if scope not in principal.scopes:
-            raise PermissionDenied(f"This key lacks the scope `{scope}`.", code="missing_scope")
-        if principal.bound and not allow_bound:
+    scope: Scope
+    allow_bound: bool = False
+
+    async def __call__(self, principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
+        if self.scope not in principal.scopes:
+            raise PermissionDenied(f"This key lacks the scope `{self.scope}`.", code="missing_scope")
+        if principal.bound and not self.allow_bound:
             raise PermissionDenied("A browser token cannot be used here.", code="token_out_of_bounds")
         return principal
-
-    return check
 
 
 def stream_position(value: str | None) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
@@ -16,7 +16,7 @@ from app.completions.responses import event_stream, headers, wait_for_answer
 from app.completions.schemas import CreateCompletion, completion_request, full, summary
 from app.completions.service import CompletionsDep
 from app.config import Settings
-from app.dependencies import PageDep, SettingsDep, page_of, requires, stream_position
+from app.dependencies import PageDep, Requires, SettingsDep, page_of, stream_position
 from app.domain.completion import Status
 from app.domain.errors import NotFound
 from app.domain.principal import Principal, Scope
@@ -29,8 +29,9 @@ from app.wire.ui_message import UiMessageEncoder
 
 router = APIRouter(prefix="/v1/completions", tags=["completions"])
 
-Caller = Annotated[Principal, Depends(requires(Scope.COMPLETIONS))]
-BoundCaller = Annotated[Principal, Depends(requires(Scope.COMPLETIONS, allow_bound=True))]
+Caller = Annotated[Principal, Depends(Requires(Scope.COMPLETIONS))]
+BoundCaller = Annotated[Principal, Depends(Requires(Scope.COMPLETIONS, allow_bound=True))]
+CompletionId = Annotated[str, Path(alias="completion_id", json_schema_extra={"format": "uuid"})]
 
 _ENCODERS: dict[str, Callable[[UUID, Settings], Encoder]] = {
     "plain": lambda id, settings: PlainEncoder(),
@@ -39,16 +40,12 @@ _ENCODERS: dict[str, Callable[[UUID, Settings], Encoder]] = {
     "openai_chat": lambda id, settings: OpenAIChatEncoder(id, reasoning=settings.reasoning_content),
 }
 
-_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": CreateCompletion.model_json_schema()}}}
-}
-
 
 def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(body), status, headers, "application/json")
 
 
-@router.post("", openapi_extra=_BODY, summary="Create a completion")
+@router.post("", summary="Create a completion")
 async def create(request: Request, caller: BoundCaller, completions: CompletionsDep, settings: SettingsDep) -> Response:
     """Streams the plain dialect, or answers the completion in one piece with `stream: false`."""
     decoded, raw = await json_object(request)
@@ -86,19 +83,19 @@ async def list_completions(
     return _json(page_of([summary(row) for row in rows], page))
 
 
-@router.get("/{id}", summary="Read a completion")
-async def read(id: str, caller: BoundCaller, completions: CompletionsDep) -> Response:
+@router.get("/{completion_id}", summary="Read a completion")
+async def read(id: CompletionId, caller: BoundCaller, completions: CompletionsDep) -> Response:
     """Its state and, once it has ended, its contents."""
     return _json(full(await completions.get(caller, _id(id))))
 
 
-@router.get("/{id}/stream", summary="Read a completion's stream, from any position")
+@router.get("/{completion_id}/stream", summary="Read a completion's stream, from any position")
 async def stream(
-    id: str,
+    id: CompletionId,
     caller: BoundCaller,
     completions: CompletionsDep,
     settings: SettingsDep,
-    last_event_id: Annotated[str | None, Header()] = None,
+    last_event_id: Annotated[str | None, Header(description="The position of the last event that you have.")] = None,
     after: Annotated[str | None, Query(description="As `Last-Event-ID`, for clients that cannot set headers.")] = None,
     dialect: Literal["plain", "anthropic_messages", "openai_chat", "ui_message"] = "plain",
 ) -> Response:
@@ -111,14 +108,15 @@ async def stream(
     return event_stream(source, _ENCODERS[dialect](completion_id, settings), settings, after=position)
 
 
-@router.post("/{id}/cancel", summary="Stop a completion")
-async def cancel(id: str, caller: BoundCaller, completions: CompletionsDep) -> Response:
+@router.post("/{completion_id}/cancel", summary="Stop a completion")
+async def cancel(id: CompletionId, caller: BoundCaller, completions: CompletionsDep) -> Response:
     """It ends within two seconds wherever it runs; what has ended stays as it is."""
     return _json(full(await completions.cancel(caller, _id(id))))
 
 
-@router.delete("/{id}", status_code=204, summary="Delete a completion")
-async def delete(id: str, caller: Caller, completions: CompletionsDep) -> Response:
+@router.delete("/{completion_id}", status_code=204, summary="Delete a completion")
+async def delete(id: CompletionId, caller: Caller, completions: CompletionsDep) -> Response:
+    """With its stream; what a conversation has of it stays. 409 while it runs."""
     await completions.delete(caller, _id(id))
     return Response(status_code=204)
 

@@ -18,7 +18,7 @@ MAX_TOKENS = 1_000_000
 MODEL_NAME = r"^[^\x00]+$"
 MAX_METADATA = 16_384
 
-_OURS = {"input", "stream", "store", "on_disconnect", "metadata", "conversation_id"}
+OURS = {"input", "stream", "store", "on_disconnect", "metadata", "conversation_id"}
 
 
 def _short(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def completion_request(created: CreateCompletion, raw: bytes) -> CompletionReque
         Unprocessable: a message lacks its role or content, or the conversation's id is none.
     """
     return CompletionRequest(
-        body=created.model_dump(exclude=_OURS, exclude_none=True),
+        body=created.model_dump(exclude=OURS, exclude_none=True),
         messages=_messages(created, raw),
         conversation_id=_uuid(created.conversation_id),
         store=created.store,
