@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from app.domain.errors import (
@@ -91,8 +92,17 @@ def register(app: FastAPI) -> None:
 async def _respond(request: Request, exc: Exception) -> Response:
     response = error_response(as_app_error(exc), request.scope, request.state.request_id)
     if isinstance(exc, HTTPException):
-        response.headers.update(exc.headers or {})  # a 405 says what is allowed
+        response.headers.update(exc.headers or {})
+    if response.status_code == 405:
+        response.headers["allow"] = ", ".join(sorted(_methods(request)))
     return response
+
+
+def _methods(request: Request) -> set[str]:
+    """All that may be asked of this path. Each method is a route of its own; the framework would name those of one."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    matching = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
+    return {method for route in matching for method in route.methods or ()}
 
 
 def as_app_error(exc: Exception) -> AppError:
