@@ -1,7 +1,7 @@
 """What endpoints ask for: the process's parts, who is calling, and which page."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, TypedDict
+from typing import Annotated, Any, Final, Protocol, TypedDict
 from uuid import UUID
 
 from fastapi import Depends, Query, Request
@@ -102,6 +102,10 @@ class Requires:
         return principal
 
 
+# How the document tells of a position, which is no query's or header's fault to validate: its error has a code.
+POSITION: Final[dict[str, Any]] = {"pattern": "^[0-9]{0,15}$"}
+
+
 def stream_position(value: str | None) -> int:
     """The position in a stream that `Last-Event-ID` or its like names; 0, its start, where there is none.
 
@@ -121,7 +125,9 @@ class Page:
     def __init__(
         self,
         limit: Annotated[int, Query(ge=1, le=200, description="Items at the most.")] = 50,
-        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+        cursor: Annotated[
+            str | None, Query(description="`next_cursor` of the page before.", json_schema_extra={"format": "uuid"})
+        ] = None,
     ) -> None:
         self.limit = limit
         self.cursor = _cursor(cursor)

@@ -1,13 +1,12 @@
 """The native API of completions."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
-from pydantic import ValidationError
+from pydantic import AwareDatetime, BeforeValidator, ValidationError
 from starlette.responses import Response
 
 from app.completions.body import json_object
@@ -16,7 +15,7 @@ from app.completions.responses import event_stream, headers, wait_for_answer
 from app.completions.schemas import CreateCompletion, completion_request, full, summary
 from app.completions.service import CompletionsDep
 from app.config import Settings
-from app.dependencies import PageDep, Requires, SettingsDep, page_of, stream_position
+from app.dependencies import POSITION, PageDep, Requires, SettingsDep, page_of, stream_position
 from app.domain.completion import Status
 from app.domain.errors import NotFound
 from app.domain.principal import Principal, Scope
@@ -32,6 +31,18 @@ router = APIRouter(prefix="/v1/completions", tags=["completions"])
 Caller = Annotated[Principal, Depends(Requires(Scope.COMPLETIONS))]
 BoundCaller = Annotated[Principal, Depends(Requires(Scope.COMPLETIONS, allow_bound=True))]
 CompletionId = Annotated[str, Path(alias="completion_id", json_schema_extra={"format": "uuid"})]
+
+
+def _no_number(value: Any) -> Any:
+    """A number would be taken for seconds or for milliseconds, by its size."""
+    try:
+        float(value)
+    except ValueError:
+        return value
+    raise ValueError("must be a date and a time with an offset (RFC 3339)")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 
 _ENCODERS: dict[str, Callable[[UUID, Settings], Encoder]] = {
     "plain": lambda id, settings: PlainEncoder(),
@@ -74,8 +85,8 @@ async def list_completions(
     page: PageDep,
     status: Status | None = None,
     conversation_id: UUID | None = None,
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
+    created_after: Moment | None = None,
+    created_before: Moment | None = None,
 ) -> Response:
     """The newest first, without their contents."""
     where = Filter(status, conversation_id, created_after, created_before)
@@ -95,12 +106,17 @@ async def stream(
     caller: BoundCaller,
     completions: CompletionsDep,
     settings: SettingsDep,
-    last_event_id: Annotated[str | None, Header(description="The position of the last event that you have.")] = None,
-    after: Annotated[str | None, Query(description="As `Last-Event-ID`, for clients that cannot set headers.")] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="The position of the last event that you have.", json_schema_extra=POSITION)
+    ] = None,
+    after: Annotated[
+        str | None,
+        Query(description="As `Last-Event-ID`, for clients that cannot set headers.", json_schema_extra=POSITION),
+    ] = None,
     dialect: Literal["plain", "anthropic_messages", "openai_chat", "ui_message"] = "plain",
 ) -> Response:
     """Everything past the position, then what comes live. 204 when the end was already delivered."""
-    position = stream_position(last_event_id if last_event_id is not None else after)
+    position = stream_position(last_event_id or after)
     completion_id = _id(id)
     source = await completions.log(caller, completion_id, position)
     if source is None:
