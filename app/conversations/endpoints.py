@@ -1,7 +1,7 @@
 """`/v1/conversations` and their messages."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,6 @@ from app.conversations import repository, service
 from app.conversations.bodies import body_of
 from app.conversations.repository import Conversation, Message
 from app.conversations.schemas import (
-    MAX_METADATA,
     ConversationChange,
     ConversationOut,
     ConversationPage,
@@ -53,6 +52,9 @@ def _within_bounds(
     return principal
 
 
+# A character takes up to twelve bytes of a URL, and the server reads no more than 64 kB of one.
+_MAX_SOUGHT: Final = 4000
+_POSITION: Final = r"^[0-9]{1,10}$"
 Writer = Annotated[Principal, Depends(Requires(Scope.CONVERSATIONS))]
 Reader = Annotated[Principal, Depends(_within_bounds)]
 Text = Annotated[str | None, Query(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
@@ -81,7 +83,7 @@ async def list_conversations(
     external_id: Text = None,
     title: Annotated[Text, Query(description="Part of the title, in any case.")] = None,
     metadata: Annotated[
-        str | None, Query(max_length=MAX_METADATA, description="A JSON object that theirs contain.")
+        str | None, Query(max_length=_MAX_SOUGHT, description="A JSON object that theirs contain.")
     ] = None,
 ) -> Response:
     """Conversations, newest first. A page may end early, for its size in bytes: only `next_cursor` tells the end."""
@@ -139,9 +141,11 @@ class MessagesPage:
     def __init__(
         self,
         limit: Annotated[int, Query(ge=1, le=200, description="Items at the most.")] = 50,
-        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+        cursor: Annotated[
+            str | None, Query(description="`next_cursor` of the page before.", json_schema_extra={"pattern": _POSITION})
+        ] = None,
     ) -> None:
-        if cursor is not None and not re.fullmatch(r"[0-9]{1,10}", cursor):
+        if cursor is not None and not re.fullmatch(_POSITION, cursor):
             raise InvalidRequest("The cursor is not one that this API gave out.", code="invalid_cursor", param="cursor")
         self.limit = limit
         self.after = int(cursor or 0)

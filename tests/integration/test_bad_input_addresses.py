@@ -163,6 +163,13 @@ async def test_filters_of_conversations(client: httpx.AsyncClient, query: str, s
     assert_told(response, status, "invalid_json" if status == 400 else "validation_failed")
 
 
+async def test_the_longest_filters_fit_into_an_address(client: httpx.AsyncClient) -> None:
+    longest = {"metadata": "𝄞" * 4000, "title": "𝄞" * 500, "external_id": "𝄞" * 500, "limit": "1"}
+    assert_told(await client.get(CONVERSATIONS, params=longest), 400, "invalid_json")
+    longer = longest | {"metadata": "x" * 4001}
+    assert_told(await client.get(CONVERSATIONS, params=longer), 422, "validation_failed")
+
+
 @dataclass(frozen=True)
 class Finished:
     """A completion that has ended, and the position of its last event."""
