@@ -13,7 +13,7 @@ from app.dependencies import PageDep, PoolDep, Requires, SettingsDep, page_of
 from app.domain.errors import NotFound
 from app.domain.principal import Principal, Scope
 
-router = APIRouter(prefix="/v1", tags=["keys"])
+router = APIRouter(prefix="/v1")
 
 Admin = Annotated[Principal, Depends(Requires(Scope.ADMIN))]
 TokenMaker = Annotated[Principal, Depends(Requires(Scope.COMPLETIONS))]
@@ -32,7 +32,7 @@ KeyId = Annotated[UUID, Depends(_id)]
 _NO_STORE: Final = "no-store"
 
 
-@router.post("/keys", status_code=201, summary="Make a key")
+@router.post("/keys", tags=["keys"], status_code=201, summary="Make a key")
 async def create_key(body: NewKey, admin: Admin, pool: PoolDep, settings: SettingsDep, response: Response) -> NewKeyOut:
     """Make a key. Its secret is in this answer and nowhere else."""
     key = await service.make_key(pool, admin, body)
@@ -41,7 +41,7 @@ async def create_key(body: NewKey, admin: Admin, pool: PoolDep, settings: Settin
     return key
 
 
-@router.get("/keys", response_model=KeyPage, summary="List keys")
+@router.get("/keys", tags=["keys"], response_model=KeyPage, summary="List keys")
 async def list_keys(
     admin: Admin, pool: PoolDep, page: PageDep, tenant: Annotated[Tenant | None, Query()] = None
 ) -> dict[str, Any]:
@@ -52,7 +52,7 @@ async def list_keys(
     return page_of([asdict(key) for key in keys], page)
 
 
-@router.get("/keys/{key_id}", summary="Read a key")
+@router.get("/keys/{key_id}", tags=["keys"], summary="Read a key")
 async def get_key(admin: Admin, key_id: KeyId, pool: PoolDep) -> KeyOut:
     """One key, without its secret."""
     async with pool.connection() as conn:
@@ -62,7 +62,7 @@ async def get_key(admin: Admin, key_id: KeyId, pool: PoolDep) -> KeyOut:
     return KeyOut.model_validate(key)
 
 
-@router.delete("/keys/{key_id}", status_code=204, summary="Revoke a key")
+@router.delete("/keys/{key_id}", tags=["keys"], status_code=204, summary="Revoke a key")
 async def revoke_key(admin: Admin, key_id: KeyId, pool: PoolDep, request: Request) -> None:
     """Revoke a key and the browser tokens that it made: here at once, on other instances within 30 seconds.
 

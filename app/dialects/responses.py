@@ -14,7 +14,7 @@ from app.completions.history import StoredRequest
 from app.completions.repository import CompletionRow
 from app.completions.responses import event_stream, headers, wait_for_answer
 from app.completions.service import Completions, CompletionsDep
-from app.dependencies import CatalogueDep, Requires, SettingsDep, stream_position
+from app.dependencies import POSITION, CatalogueDep, Requires, SettingsDep, stream_position
 from app.dialects.responses_input import invalid
 from app.dialects.responses_request import (
     CreateResponse,
@@ -80,7 +80,9 @@ async def retrieve(
     settings: SettingsDep,
     stream: Annotated[bool, Query(description="Answer with server-sent events.")] = False,
     starting_after: Annotated[int, Query(ge=0, description="The last `sequence_number` that you have.")] | None = None,
-    last_event_id: Annotated[str | None, Header(description="The `id` of the last frame that you have.")] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="The `id` of the last frame that you have.", json_schema_extra=POSITION)
+    ] = None,
 ) -> Response:
     """With `stream=true` everything past the position, then what comes live; for as long as streams are kept."""
     row = await _row(id, caller, completions)

@@ -12,7 +12,7 @@ opens one completion or one conversation for minutes; it is sent like a key, or 
 
 Errors before the first byte are HTTP errors: problem details (RFC 9457), or in the dialect's own shape. After it, an
 error is an event of the stream. A field of a request may be nested 100 levels deep, and a body be 5.5 MB long, unless
-`HEADWATER_MAX_BODY` says otherwise.
+`HEADWATER_MAX_BODY` says otherwise. What is no HTTP, or has an address of more than 64 kB, gets a 400 in plain text.
 """
 SERVERS: Final[list[dict[str, str | Any]]] = [{"url": "/", "description": "The instance that gave this page."}]
 TAGS: Final[list[dict[str, Any]]] = [

@@ -69,7 +69,10 @@ def document(app: FastAPI) -> dict[str, Any]:
     }
     for route in _routes(app.routes):
         for method in route.methods or ():
-            made["paths"][route.path_format][method.lower()] |= described[route.endpoint](route)
+            told = made["paths"][route.path_format][method.lower()]
+            told |= described[route.endpoint](route)
+            for parameter in told.get("parameters", ()):
+                parameter["schema"] = _present(parameter["schema"])
     schemas = {name: schema for name, schema in made["components"]["schemas"].items() if name not in _UNUSED}
     made["components"] = {
         "schemas": dict(sorted((schemas | components.schemas).items())),
@@ -77,6 +80,14 @@ def document(app: FastAPI) -> dict[str, Any]:
         "securitySchemes": security.SCHEMES,
     }
     return made
+
+
+def _present(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter is left out, never null."""
+    kinds: list[dict[str, Any]] = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return kinds[0] | {name: value for name, value in schema.items() if name != "anyOf"}
 
 
 def _routes(routes: Sequence[BaseRoute]) -> list[APIRoute]:
@@ -92,7 +103,7 @@ def _described(id: str, operation: Operation, prefix: str, components: Component
         *operation.errors,
     ]
     answers = [_answer(id, answer, prefix, components) for answer in operation.answers]
-    told = {
+    told: dict[str, Any] = {
         "operationId": id,
         "security": authorized,
         "responses": dict(chain(answers, errors.responses(route.path_format, possible, components).items())),
@@ -117,7 +128,7 @@ def _answer(id: str, answer: Answer, prefix: str, components: Components) -> tup
         }
     if answer.stream is not None:
         content["text/event-stream"] = {
-            "schema": {"type": "string", "description": answer.stream},
+            "schema": {"title": "Server-sent events", "description": answer.stream},
             "example": (EXAMPLES / f"{id}.sse").read_text(encoding="utf-8"),
         }
     told: dict[str, Any] = {"description": answer.description, "headers": references(answer.headers)}

@@ -50,7 +50,7 @@ class FunctionTool(BaseModel):
     name: NonEmpty
     description: str | None = None
     parameters: dict[str, Any] | None = None
-    strict: bool | None = None
+    strict: Annotated[Any, Field(description="Only `true` has an effect.")] = None
 
 
 class FunctionChoice(BaseModel):
