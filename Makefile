@@ -65,6 +65,10 @@ fmt: .venv/.dev  ## Put code into its format and mend what can be mended
 hooks: .venv/.dev  ## Let git run the checks before each commit
 	$(PY) -m pre_commit install
 
+.PHONY: openapi
+openapi: .venv/.dev  ## Write docs/openapi.json anew, and the answers that it shows
+	$(PY) -m tests.support.openapi
+
 # --- Pins ---
 
 COMPILE = $(PY) -m uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \

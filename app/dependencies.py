@@ -1,7 +1,7 @@
 """What endpoints ask for: the process's parts, who is calling, and which page."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Protocol, TypedDict
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Protocol, TypedDict
 from uuid import UUID
 
 from fastapi import Depends, Query, Request
@@ -87,17 +87,23 @@ async def authenticated(request: Request) -> Principal:
     return await request.state.authenticate(_credentials(request))  # type: ignore[no-any-return]
 
 
-def requires(scope: Scope, *, allow_bound: bool = False) -> Callable[[Principal], Awaitable[Principal]]:
+@dataclass(frozen=True, slots=True)
+class Requires:
     """A dependency: the caller, if its key has `scope`; browser tokens only where the endpoint checks their bounds."""
 
-    async def check(principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
-        if scope not in principal.scopes:
-            raise PermissionDenied(f"This key lacks the scope `{scope}`.", code="missing_scope")
-        if principal.bound and not allow_bound:
+    scope: Scope
+    allow_bound: bool = False
+
+    async def __call__(self, principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
+        if self.scope not in principal.scopes:
+            raise PermissionDenied(f"This key lacks the scope `{self.scope}`.", code="missing_scope")
+        if principal.bound and not self.allow_bound:
             raise PermissionDenied("A browser token cannot be used here.", code="token_out_of_bounds")
         return principal
 
-    return check
+
+# How the document tells of a position, which is no query's or header's fault to validate: its error has a code.
+POSITION: Final[dict[str, Any]] = {"pattern": "^[0-9]{0,15}$"}
 
 
 def stream_position(value: str | None) -> int:
@@ -119,7 +125,9 @@ class Page:
     def __init__(
         self,
         limit: Annotated[int, Query(ge=1, le=200, description="Items at the most.")] = 50,
-        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+        cursor: Annotated[
+            str | None, Query(description="`next_cursor` of the page before.", json_schema_extra={"format": "uuid"})
+        ] = None,
     ) -> None:
         self.limit = limit
         self.cursor = _cursor(cursor)

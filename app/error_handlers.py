@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from app.domain.errors import (
@@ -38,34 +39,34 @@ class Shape(NamedTuple):
     media_type: str
 
 
-_PROBLEM = Shape(problem.error_body, problem.status, problem.MEDIA_TYPE)
-_ANTHROPIC = Shape(anthropic_messages.error_body, anthropic_messages.status, "application/json")
-_OPENAI = Shape(openai_errors.error_body, openai_errors.status, "application/json")
+PROBLEM = Shape(problem.error_body, problem.status, problem.MEDIA_TYPE)
+ANTHROPIC = Shape(anthropic_messages.error_body, anthropic_messages.status, "application/json")
+OPENAI = Shape(openai_errors.error_body, openai_errors.status, "application/json")
 # `useChat` shows the text as it is.
-_TEXT = Shape(lambda error, _: error.message.encode(), problem.status, "text/plain; charset=utf-8")
+TEXT = Shape(lambda error, _: error.message.encode(), problem.status, "text/plain; charset=utf-8")
 
 
 def _of_either_client(headers: Headers) -> Shape:
     """Both ask for models under one path; only Anthropic's clients send these headers."""
-    return _ANTHROPIC if "anthropic-version" in headers or "x-api-key" in headers else _OPENAI
+    return ANTHROPIC if "anthropic-version" in headers or "x-api-key" in headers else OPENAI
 
 
 # Under each of these paths, all errors have one shape; under all others they are problems.
 _SHAPES: dict[str, Shape | Callable[[Headers], Shape]] = {
-    "/v1/messages": _ANTHROPIC,
-    "/v1/chat": _OPENAI,
-    "/v1/responses": _OPENAI,
+    "/v1/messages": ANTHROPIC,
+    "/v1/chat": OPENAI,
+    "/v1/responses": OPENAI,
     "/v1/models": _of_either_client,
-    "/api/chat": _TEXT,
+    "/api/chat": TEXT,
 }
 
 
-def _shape(scope: Scope) -> Shape:
-    path = scope["path"]
+def shape_of(path: str, headers: Headers) -> Shape:
+    """The shape of all errors of a request to `path` with these headers."""
     for prefix, shape in _SHAPES.items():
         if path == prefix or path.startswith(f"{prefix}/"):
-            return shape if isinstance(shape, Shape) else shape(Headers(scope=scope))
-    return _PROBLEM
+            return shape if isinstance(shape, Shape) else shape(headers)
+    return PROBLEM
 
 
 def error_response(error: AppError, scope: Scope, request_id: str) -> Response:
@@ -75,7 +76,7 @@ def error_response(error: AppError, scope: Scope, request_id: str) -> Response:
         headers["retry-after"] = str(math.ceil(error.retry_after))
     if error.should_retry is not None:
         headers["x-should-retry"] = str(error.should_retry).lower()
-    shape = _shape(scope)
+    shape = shape_of(scope["path"], Headers(scope=scope))
     return Response(shape.body(error, request_id), shape.status(error), headers, shape.media_type)
 
 
@@ -91,8 +92,17 @@ def register(app: FastAPI) -> None:
 async def _respond(request: Request, exc: Exception) -> Response:
     response = error_response(as_app_error(exc), request.scope, request.state.request_id)
     if isinstance(exc, HTTPException):
-        response.headers.update(exc.headers or {})  # a 405 says what is allowed
+        response.headers.update(exc.headers or {})
+    if response.status_code == 405:
+        response.headers["allow"] = ", ".join(sorted(_methods(request)))
     return response
+
+
+def _methods(request: Request) -> set[str]:
+    """All that may be asked of this path. Each method is a route of its own; the framework would name those of one."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    matching = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
+    return {method for route in matching for method in route.methods or ()}
 
 
 def as_app_error(exc: Exception) -> AppError:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -45,6 +46,16 @@ _ROUTERS = (
 )
 
 
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The document, made when it is first asked for: what it is made of costs the start nothing."""
+        if not self.openapi_schema:
+            from app.openapi.document import document
+
+            self.openapi_schema = document(self)
+        return self.openapi_schema
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The ASGI application. Opens nothing: that is the lifespan's part. `app.state.engine` is there for the server.
 
@@ -80,7 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # Routes, not routers: an included router builds each of its routes a second time, in the middle of the first
     # request, and every later request is matched twice.
     routes = [route for router in _ROUTERS for route in router.routes]
-    app = FastAPI(title="Headwater", version=__version__, lifespan=lifespan, routes=routes)
+    app = _Application(title="Headwater", version=__version__, lifespan=lifespan, routes=routes)
     app.state.engine = engine
     error_handlers.register(app)
     _add_middleware(app, settings, engine)

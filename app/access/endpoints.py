@@ -9,14 +9,14 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from app.access import repository, service
 from app.access.authentication import Authenticator
 from app.access.schemas import KeyOut, KeyPage, NewKey, NewKeyOut, NewToken, Tenant, TokenOut
-from app.dependencies import PageDep, PoolDep, SettingsDep, page_of, requires
+from app.dependencies import PageDep, PoolDep, Requires, SettingsDep, page_of
 from app.domain.errors import NotFound
 from app.domain.principal import Principal, Scope
 
-router = APIRouter(prefix="/v1", tags=["keys"])
+router = APIRouter(prefix="/v1")
 
-Admin = Annotated[Principal, Depends(requires(Scope.ADMIN))]
-TokenMaker = Annotated[Principal, Depends(requires(Scope.COMPLETIONS))]
+Admin = Annotated[Principal, Depends(Requires(Scope.ADMIN))]
+TokenMaker = Annotated[Principal, Depends(Requires(Scope.COMPLETIONS))]
 
 
 def _id(key_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> UUID:
@@ -32,7 +32,7 @@ KeyId = Annotated[UUID, Depends(_id)]
 _NO_STORE: Final = "no-store"
 
 
-@router.post("/keys", status_code=201)
+@router.post("/keys", tags=["keys"], status_code=201, summary="Make a key")
 async def create_key(body: NewKey, admin: Admin, pool: PoolDep, settings: SettingsDep, response: Response) -> NewKeyOut:
     """Make a key. Its secret is in this answer and nowhere else."""
     key = await service.make_key(pool, admin, body)
@@ -41,7 +41,7 @@ async def create_key(body: NewKey, admin: Admin, pool: PoolDep, settings: Settin
     return key
 
 
-@router.get("/keys", response_model=KeyPage)
+@router.get("/keys", tags=["keys"], response_model=KeyPage, summary="List keys")
 async def list_keys(
     admin: Admin, pool: PoolDep, page: PageDep, tenant: Annotated[Tenant | None, Query()] = None
 ) -> dict[str, Any]:
@@ -52,7 +52,7 @@ async def list_keys(
     return page_of([asdict(key) for key in keys], page)
 
 
-@router.get("/keys/{key_id}")
+@router.get("/keys/{key_id}", tags=["keys"], summary="Read a key")
 async def get_key(admin: Admin, key_id: KeyId, pool: PoolDep) -> KeyOut:
     """One key, without its secret."""
     async with pool.connection() as conn:
@@ -62,7 +62,7 @@ async def get_key(admin: Admin, key_id: KeyId, pool: PoolDep) -> KeyOut:
     return KeyOut.model_validate(key)
 
 
-@router.delete("/keys/{key_id}", status_code=204)
+@router.delete("/keys/{key_id}", tags=["keys"], status_code=204, summary="Revoke a key")
 async def revoke_key(admin: Admin, key_id: KeyId, pool: PoolDep, request: Request) -> None:
     """Revoke a key and the browser tokens that it made: here at once, on other instances within 30 seconds.
 
@@ -76,7 +76,7 @@ async def revoke_key(admin: Admin, key_id: KeyId, pool: PoolDep, request: Reques
     authenticator.forget(key_id)
 
 
-@router.post("/tokens", status_code=201, tags=["tokens"])
+@router.post("/tokens", status_code=201, tags=["tokens"], summary="Make a browser token")
 async def create_token(body: NewToken, maker: TokenMaker, pool: PoolDep, response: Response) -> TokenOut:
     """Make a browser token: for one completion or one conversation, for minutes.
 

@@ -1,6 +1,7 @@
 """What the endpoints for keys and browser tokens take and answer."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Annotated, Final, Self
 from uuid import UUID
 
@@ -26,12 +27,7 @@ Expiry = Annotated[AwareDatetime, AfterValidator(_in_the_future)]
 
 
 class NewKey(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [{"name": "shop backend", "scopes": ["completions", "conversations"], "tenant": "shop"}]
-        },
-    )
+    model_config = ConfigDict(extra="forbid")
 
     name: Name
     scopes: Annotated[list[Scope], Field(min_length=1, description="What the key may do.")]
@@ -72,7 +68,10 @@ class NewToken(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "examples": [{"conversation_id": "01980000-0000-7000-8000-000000000000", "ttl_seconds": 600}]
+            "oneOf": [
+                {"required": [one], "properties": {one: {"type": "string"}, other: {"type": "null"}}}
+                for one, other in permutations(("completion_id", "conversation_id"))
+            ]
         },
     )
 

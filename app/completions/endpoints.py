@@ -1,13 +1,12 @@
 """The native API of completions."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Query, Request
-from pydantic import ValidationError
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from pydantic import AwareDatetime, BeforeValidator, ValidationError
 from starlette.responses import Response
 
 from app.completions.body import json_object
@@ -16,7 +15,7 @@ from app.completions.responses import event_stream, headers, wait_for_answer
 from app.completions.schemas import CreateCompletion, completion_request, full, summary
 from app.completions.service import CompletionsDep
 from app.config import Settings
-from app.dependencies import PageDep, SettingsDep, page_of, requires, stream_position
+from app.dependencies import POSITION, PageDep, Requires, SettingsDep, page_of, stream_position
 from app.domain.completion import Status
 from app.domain.errors import NotFound
 from app.domain.principal import Principal, Scope
@@ -29,8 +28,21 @@ from app.wire.ui_message import UiMessageEncoder
 
 router = APIRouter(prefix="/v1/completions", tags=["completions"])
 
-Caller = Annotated[Principal, Depends(requires(Scope.COMPLETIONS))]
-BoundCaller = Annotated[Principal, Depends(requires(Scope.COMPLETIONS, allow_bound=True))]
+Caller = Annotated[Principal, Depends(Requires(Scope.COMPLETIONS))]
+BoundCaller = Annotated[Principal, Depends(Requires(Scope.COMPLETIONS, allow_bound=True))]
+CompletionId = Annotated[str, Path(alias="completion_id", json_schema_extra={"format": "uuid"})]
+
+
+def _no_number(value: Any) -> Any:
+    """A number would be taken for seconds or for milliseconds, by its size."""
+    try:
+        float(value)
+    except ValueError:
+        return value
+    raise ValueError("must be a date and a time with an offset (RFC 3339)")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 
 _ENCODERS: dict[str, Callable[[UUID, Settings], Encoder]] = {
     "plain": lambda id, settings: PlainEncoder(),
@@ -39,16 +51,12 @@ _ENCODERS: dict[str, Callable[[UUID, Settings], Encoder]] = {
     "openai_chat": lambda id, settings: OpenAIChatEncoder(id, reasoning=settings.reasoning_content),
 }
 
-_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": CreateCompletion.model_json_schema()}}}
-}
-
 
 def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(body), status, headers, "application/json")
 
 
-@router.post("", openapi_extra=_BODY, summary="Create a completion")
+@router.post("", summary="Create a completion")
 async def create(request: Request, caller: BoundCaller, completions: CompletionsDep, settings: SettingsDep) -> Response:
     """Streams the plain dialect, or answers the completion in one piece with `stream: false`."""
     decoded, raw = await json_object(request)
@@ -77,8 +85,8 @@ async def list_completions(
     page: PageDep,
     status: Status | None = None,
     conversation_id: UUID | None = None,
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
+    created_after: Moment | None = None,
+    created_before: Moment | None = None,
 ) -> Response:
     """The newest first, without their contents."""
     where = Filter(status, conversation_id, created_after, created_before)
@@ -86,24 +94,29 @@ async def list_completions(
     return _json(page_of([summary(row) for row in rows], page))
 
 
-@router.get("/{id}", summary="Read a completion")
-async def read(id: str, caller: BoundCaller, completions: CompletionsDep) -> Response:
+@router.get("/{completion_id}", summary="Read a completion")
+async def read(id: CompletionId, caller: BoundCaller, completions: CompletionsDep) -> Response:
     """Its state and, once it has ended, its contents."""
     return _json(full(await completions.get(caller, _id(id))))
 
 
-@router.get("/{id}/stream", summary="Read a completion's stream, from any position")
+@router.get("/{completion_id}/stream", summary="Read a completion's stream, from any position")
 async def stream(
-    id: str,
+    id: CompletionId,
     caller: BoundCaller,
     completions: CompletionsDep,
     settings: SettingsDep,
-    last_event_id: Annotated[str | None, Header()] = None,
-    after: Annotated[str | None, Query(description="As `Last-Event-ID`, for clients that cannot set headers.")] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="The position of the last event that you have.", json_schema_extra=POSITION)
+    ] = None,
+    after: Annotated[
+        str | None,
+        Query(description="As `Last-Event-ID`, for clients that cannot set headers.", json_schema_extra=POSITION),
+    ] = None,
     dialect: Literal["plain", "anthropic_messages", "openai_chat", "ui_message"] = "plain",
 ) -> Response:
     """Everything past the position, then what comes live. 204 when the end was already delivered."""
-    position = stream_position(last_event_id if last_event_id is not None else after)
+    position = stream_position(last_event_id or after)
     completion_id = _id(id)
     source = await completions.log(caller, completion_id, position)
     if source is None:
@@ -111,14 +124,15 @@ async def stream(
     return event_stream(source, _ENCODERS[dialect](completion_id, settings), settings, after=position)
 
 
-@router.post("/{id}/cancel", summary="Stop a completion")
-async def cancel(id: str, caller: BoundCaller, completions: CompletionsDep) -> Response:
+@router.post("/{completion_id}/cancel", summary="Stop a completion")
+async def cancel(id: CompletionId, caller: BoundCaller, completions: CompletionsDep) -> Response:
     """It ends within two seconds wherever it runs; what has ended stays as it is."""
     return _json(full(await completions.cancel(caller, _id(id))))
 
 
-@router.delete("/{id}", status_code=204, summary="Delete a completion")
-async def delete(id: str, caller: Caller, completions: CompletionsDep) -> Response:
+@router.delete("/{completion_id}", status_code=204, summary="Delete a completion")
+async def delete(id: CompletionId, caller: Caller, completions: CompletionsDep) -> Response:
+    """With its stream; what a conversation has of it stays. 409 while it runs."""
     await completions.delete(caller, _id(id))
     return Response(status_code=204)
 

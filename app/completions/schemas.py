@@ -18,7 +18,7 @@ MAX_TOKENS = 1_000_000
 MODEL_NAME = r"^[^\x00]+$"
 MAX_METADATA = 16_384
 
-_OURS = {"input", "stream", "store", "on_disconnect", "metadata", "conversation_id"}
+OURS = {"input", "stream", "store", "on_disconnect", "metadata", "conversation_id"}
 
 
 def _short(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -30,11 +30,7 @@ def _short(metadata: dict[str, Any]) -> dict[str, Any]:
 class CreateCompletion(BaseModel):
     """A Messages request with `input` for its messages, and what is Headwater's own."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        json_schema_extra={"examples": [{"model": "claude-sim", "input": "Say hello.", "max_tokens": 200}]},
-    )
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     model: Annotated[str, Field(max_length=200, pattern=MODEL_NAME)]
     input: Annotated[
@@ -65,7 +61,10 @@ class CreateCompletion(BaseModel):
     on_disconnect: Annotated[
         Literal["continue", "cancel"], Field(description="What to do when nobody reads the stream any more.")
     ] = "continue"
-    conversation_id: Annotated[str, Field(description="Take its history, and append this turn to it.")] | None = None
+    conversation_id: Annotated[
+        str | None,
+        Field(description="Take its history, and append this turn to it.", json_schema_extra={"format": "uuid"}),
+    ] = None
     metadata: Annotated[
         dict[str, Any], AfterValidator(_short), Field(description="Yours, up to 16 kB of JSON; can be searched.")
     ] = {}
@@ -82,7 +81,7 @@ def completion_request(created: CreateCompletion, raw: bytes) -> CompletionReque
         Unprocessable: a message lacks its role or content, or the conversation's id is none.
     """
     return CompletionRequest(
-        body=created.model_dump(exclude=_OURS, exclude_none=True),
+        body=created.model_dump(exclude=OURS, exclude_none=True),
         messages=_messages(created, raw),
         conversation_id=_uuid(created.conversation_id),
         store=created.store,

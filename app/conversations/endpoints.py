@@ -11,10 +11,8 @@ from msgspec.json import Decoder
 
 from app.conversations import repository, service
 from app.conversations.bodies import body_of
-from app.conversations.openapi import answers, takes
 from app.conversations.repository import Conversation, Message
 from app.conversations.schemas import (
-    MAX_METADATA,
     ConversationChange,
     ConversationOut,
     ConversationPage,
@@ -26,7 +24,7 @@ from app.conversations.schemas import (
     NewMessages,
     metadata_of,
 )
-from app.dependencies import PageDep, PoolDep, SettingsDep, requires
+from app.dependencies import PageDep, PoolDep, Requires, SettingsDep
 from app.domain.errors import InvalidRequest, PermissionDenied
 from app.domain.principal import Principal, Scope
 
@@ -45,7 +43,7 @@ ConversationId = Annotated[UUID, Depends(_id)]
 
 
 def _within_bounds(
-    principal: Annotated[Principal, Depends(requires(Scope.CONVERSATIONS, allow_bound=True))],
+    principal: Annotated[Principal, Depends(Requires(Scope.CONVERSATIONS, allow_bound=True))],
     conversation_id: ConversationId,
 ) -> Principal:
     """A key, or the browser token of this very conversation."""
@@ -54,25 +52,15 @@ def _within_bounds(
     return principal
 
 
-Writer = Annotated[Principal, Depends(requires(Scope.CONVERSATIONS))]
+# A character takes up to twelve bytes of a URL, and the server reads no more than 64 kB of one.
+_MAX_SOUGHT: Final = 4000
+_POSITION: Final = r"^[0-9]{1,10}$"
+Writer = Annotated[Principal, Depends(Requires(Scope.CONVERSATIONS))]
 Reader = Annotated[Principal, Depends(_within_bounds)]
 Text = Annotated[str | None, Query(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
 
-_EXAMPLE: Final = {
-    "external_id": "order-4711",
-    "title": "A broken kettle",
-    "system": "You answer for a shop of household goods.",
-    "metadata": {"customer": 42},
-}
-_MESSAGE: Final = {"role": "user", "content": "My kettle leaks."}
 
-
-@router.post(
-    "",
-    status_code=201,
-    responses=answers(201, ConversationOut),
-    openapi_extra=takes(NewConversation, whole=_EXAMPLE, empty={}),
-)
+@router.post("", status_code=201, summary="Make a conversation")
 async def create_conversation(
     caller: Writer,
     body: Annotated[NewConversation, Depends(body_of(Decoder(NewConversation)))],
@@ -86,7 +74,7 @@ async def create_conversation(
     return _json(_conversation(conversation), 201, {"location": location})
 
 
-@router.get("", responses=answers(200, ConversationPage))
+@router.get("", summary="List or search conversations")
 async def list_conversations(
     caller: Writer,
     pool: PoolDep,
@@ -95,7 +83,7 @@ async def list_conversations(
     external_id: Text = None,
     title: Annotated[Text, Query(description="Part of the title, in any case.")] = None,
     metadata: Annotated[
-        str | None, Query(max_length=MAX_METADATA, description="A JSON object that theirs contain.")
+        str | None, Query(max_length=_MAX_SOUGHT, description="A JSON object that theirs contain.")
     ] = None,
 ) -> Response:
     """Conversations, newest first. A page may end early, for its size in bytes: only `next_cursor` tells the end."""
@@ -116,7 +104,7 @@ async def list_conversations(
     return _json(ConversationPage([_conversation(each) for each in found], next_cursor))
 
 
-@router.get("/{conversation_id}", responses=answers(200, ConversationOut))
+@router.get("/{conversation_id}", summary="Read a conversation")
 async def get_conversation(caller: Reader, conversation_id: ConversationId, pool: PoolDep) -> Response:
     """One conversation, without its messages."""
     async with pool.connection() as conn:
@@ -126,11 +114,7 @@ async def get_conversation(caller: Reader, conversation_id: ConversationId, pool
     return _json(_conversation(conversation))
 
 
-@router.patch(
-    "/{conversation_id}",
-    responses=answers(200, ConversationOut),
-    openapi_extra=takes(ConversationChange, rename={"title": "A mended kettle"}, clear={"system": None}),
-)
+@router.patch("/{conversation_id}", summary="Change a conversation")
 async def change_conversation(
     caller: Writer,
     conversation_id: ConversationId,
@@ -143,7 +127,7 @@ async def change_conversation(
     return _json(_conversation(conversation))
 
 
-@router.delete("/{conversation_id}", status_code=204)
+@router.delete("/{conversation_id}", status_code=204, summary="Delete a conversation")
 async def delete_conversation(
     caller: Writer, conversation_id: ConversationId, pool: PoolDep, settings: SettingsDep
 ) -> None:
@@ -157,15 +141,17 @@ class MessagesPage:
     def __init__(
         self,
         limit: Annotated[int, Query(ge=1, le=200, description="Items at the most.")] = 50,
-        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+        cursor: Annotated[
+            str | None, Query(description="`next_cursor` of the page before.", json_schema_extra={"pattern": _POSITION})
+        ] = None,
     ) -> None:
-        if cursor is not None and not re.fullmatch(r"[0-9]{1,10}", cursor):
+        if cursor is not None and not re.fullmatch(_POSITION, cursor):
             raise InvalidRequest("The cursor is not one that this API gave out.", code="invalid_cursor", param="cursor")
         self.limit = limit
         self.after = int(cursor or 0)
 
 
-@router.get("/{conversation_id}/messages", responses=answers(200, MessagePage))
+@router.get("/{conversation_id}/messages", summary="List messages")
 async def list_messages(
     caller: Reader,
     conversation_id: ConversationId,
@@ -184,12 +170,7 @@ async def list_messages(
     return _json(MessagePage([_message(each) for each in found], next_cursor))
 
 
-@router.post(
-    "/{conversation_id}/messages",
-    status_code=201,
-    responses=answers(201, MessageList),
-    openapi_extra=takes(NewMessages, one=_MESSAGE, several=[_MESSAGE, {"role": "assistant", "content": "Since when?"}]),
-)
+@router.post("/{conversation_id}/messages", status_code=201, summary="Append messages")
 async def append_messages(
     caller: Writer,
     conversation_id: ConversationId,
@@ -203,7 +184,7 @@ async def append_messages(
     return _json(MessageList([_message(each) for each in appended]), 201)
 
 
-@router.delete("/{conversation_id}/messages/last", status_code=204)
+@router.delete("/{conversation_id}/messages/last", status_code=204, summary="Delete the last message")
 async def delete_last_message(
     caller: Writer, conversation_id: ConversationId, pool: PoolDep, settings: SettingsDep
 ) -> None:

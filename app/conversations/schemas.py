@@ -22,7 +22,14 @@ MAX_MESSAGES: Final = 1000
 
 # Postgres has no NUL in text.
 _TEXT: Final = r"^[^\x00]*$"
-_BLOCKS: Final = {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["type"]}}
+_BLOCK: Final = {"type": "object", "properties": {"type": {"type": "string", "minLength": 1}}, "required": ["type"]}
+_BLOCKS: Final = {"type": "array", "minItems": 1, "items": _BLOCK}
+_TEXT_BLOCK: Final = {
+    "type": "object",
+    "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+    "required": ["type", "text"],
+}
+_TEXT_BLOCKS: Final = {"type": "array", "minItems": 1, "items": _TEXT_BLOCK}
 
 ExternalId = Annotated[
     str, Meta(min_length=1, max_length=200, pattern=_TEXT, description="Your own id of it, unique within the tenant.")
@@ -32,7 +39,7 @@ System = Annotated[
     Raw,
     Meta(
         description="The Messages API's `system`: a string or text blocks; null for none.",
-        extra_json_schema={"anyOf": [{"type": "string"}, _BLOCKS, {"type": "null"}]},
+        extra_json_schema={"anyOf": [{"type": "string"}, _TEXT_BLOCKS, {"type": "null"}]},
     ),
 ]
 Metadata = Annotated[

@@ -1,6 +1,6 @@
 """OpenAI's Chat Completions, so that its clients need nothing but another base URL."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Request
 from starlette.responses import Response
@@ -8,7 +8,7 @@ from starlette.responses import Response
 from app.completions.body import json_object
 from app.completions.responses import event_stream, headers, wait_for_answer
 from app.completions.service import CompletionsDep
-from app.dependencies import CatalogueDep, SettingsDep, requires
+from app.dependencies import CatalogueDep, Requires, SettingsDep
 from app.dialects.chat_request import mapped, read
 from app.domain.completion import CompletionRequest, OnDisconnect
 from app.domain.principal import Principal, Scope
@@ -17,18 +17,10 @@ from app.wire.openai_chat_answer import answer
 
 router = APIRouter(prefix="/v1/chat/completions", tags=["OpenAI Chat Completions"])
 
-Caller = Annotated[Principal, Depends(requires(Scope.COMPLETIONS))]
-
-_EXAMPLE: Final = {"model": "claude-sim", "messages": [{"role": "user", "content": "Say hello."}], "stream": True}
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"type": "object"}, "example": _EXAMPLE}},
-    }
-}
+Caller = Annotated[Principal, Depends(Requires(Scope.COMPLETIONS))]
 
 
-@router.post("", openapi_extra=_BODY, summary="Create a chat completion")
+@router.post("", summary="Create a chat completion")
 async def create(
     request: Request,
     caller: Caller,

@@ -1,7 +1,7 @@
 """Messages of a Chat Completions request as a system prompt and messages of the Messages API."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw
@@ -31,9 +31,10 @@ class FunctionCall(msgspec.Struct, frozen=True):
     arguments: str
 
 
-class ToolCall(msgspec.Struct, frozen=True, tag="function"):
+class ToolCall(msgspec.Struct, frozen=True):
     id: str
     function: FunctionCall
+    type: Literal["function"] = "function"
 
 
 class AssistantMessage(msgspec.Struct, frozen=True, tag_field="role", tag="assistant"):

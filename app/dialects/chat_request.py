@@ -30,7 +30,7 @@ from app.domain.errors import InvalidRequest, Unprocessable
 Limit = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]
 
 # Accepted, without any effect. `user` and `safety_identifier` have one.
-_DROPPED: Final = (
+DROPPED: Final = (
     "audio",
     "frequency_penalty",
     "function_call",
@@ -155,5 +155,5 @@ def mapped(
         **{name: value for name, value in optional.items() if value},
         **sampled,
     }
-    ignored = [name for name in _DROPPED if sent.get(name) is not None]
+    ignored = [name for name in DROPPED if sent.get(name) is not None]
     return Mapped(body, messages, sorted([*ignored, *unsampled]))

@@ -15,16 +15,18 @@ class Function(msgspec.Struct, frozen=True):
     strict: bool | None = None
 
 
-class Tool(msgspec.Struct, frozen=True, tag="function"):
+class Tool(msgspec.Struct, frozen=True):
     function: Function
+    type: Literal["function"] = "function"
 
 
 class FunctionName(msgspec.Struct, frozen=True):
     name: str
 
 
-class NamedChoice(msgspec.Struct, frozen=True, tag="function"):
+class NamedChoice(msgspec.Struct, frozen=True):
     function: FunctionName
+    type: Literal["function"] = "function"
 
 
 Choice = Literal["auto", "none", "required"] | NamedChoice

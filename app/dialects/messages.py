@@ -11,7 +11,7 @@ from app.completions.body import json_object
 from app.completions.responses import event_stream, headers, wait_for_answer
 from app.completions.schemas import MAX_TOKENS, MODEL_NAME
 from app.completions.service import CompletionsDep
-from app.dependencies import CatalogueDep, EngineDep, SettingsDep, requires
+from app.dependencies import CatalogueDep, EngineDep, Requires, SettingsDep
 from app.domain.completion import CompletionRequest, NewMessage, OnDisconnect
 from app.domain.errors import InvalidRequest
 from app.domain.principal import Principal, Scope
@@ -20,16 +20,12 @@ from app.wire.anthropic_messages import AnthropicMessagesEncoder
 
 router = APIRouter(prefix="/v1/messages", tags=["Anthropic Messages"])
 
-Caller = Annotated[Principal, Depends(requires(Scope.COMPLETIONS))]
+Caller = Annotated[Principal, Depends(Requires(Scope.COMPLETIONS))]
 Version = Annotated[str | None, Header(alias="anthropic-version")]
 Betas = Annotated[str | None, Header(alias="anthropic-beta")]
 
-_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-}
 
-
-class _Messages(msgspec.Struct, frozen=True):
+class MessagesRequest(msgspec.Struct, frozen=True):
     """What has to be right before the upstream is asked; it judges all the rest itself."""
 
     model: Annotated[str, msgspec.Meta(max_length=200, pattern=MODEL_NAME)]
@@ -39,7 +35,7 @@ class _Messages(msgspec.Struct, frozen=True):
     thread: Any = None
 
 
-@router.post("", openapi_extra=_BODY, summary="Create a message")
+@router.post("", summary="Create a message")
 async def create(
     request: Request,
     caller: Caller,
@@ -74,7 +70,7 @@ async def create(
     return Response(generation.fold.answer(), headers=answer_headers, media_type="application/json")
 
 
-@router.post("/count_tokens", openapi_extra=_BODY, summary="Count the tokens of a message")
+@router.post("/count_tokens", summary="Count the tokens of a message")
 async def count_tokens(
     request: Request,
     caller: Caller,
@@ -93,9 +89,9 @@ async def count_tokens(
     return Response(counted, media_type="application/json")
 
 
-def _checked(raw: bytes) -> _Messages:
+def _checked(raw: bytes) -> MessagesRequest:
     try:
-        message = msgspec.json.decode(raw, type=_Messages)
+        message = msgspec.json.decode(raw, type=MessagesRequest)
     except msgspec.ValidationError as exc:
         raise InvalidRequest(str(exc)) from None
     if message.thread is not None:

@@ -5,18 +5,19 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Path
 from starlette.responses import Response
 
 from app.catalogue import Catalogue
-from app.dependencies import CatalogueDep, ListingDep, requires
+from app.dependencies import CatalogueDep, ListingDep, Requires
 from app.domain.errors import NotFound
 from app.domain.principal import Principal, Scope
 from app.providers.base import UpstreamModel
 
 router = APIRouter(prefix="/v1/models", tags=["Models"])
 
-Caller = Annotated[Principal, Depends(requires(Scope.COMPLETIONS))]
+Caller = Annotated[Principal, Depends(Requires(Scope.COMPLETIONS))]
+ModelId = Annotated[str, Path(alias="model_id")]
 
 # What the Models API says of a model whose release it does not know.
 _UNKNOWN_DATE: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,8 +38,9 @@ async def list_models(_: Caller, catalogue: CatalogueDep, listing: ListingDep) -
     )
 
 
-@router.get("/{id:path}", summary="Read a model")
-async def read_model(id: str, _: Caller, catalogue: CatalogueDep, listing: ListingDep) -> Response:
+@router.get("/{model_id:path}", summary="Read a model")
+async def read_model(id: ModelId, _: Caller, catalogue: CatalogueDep, listing: ListingDep) -> Response:
+    """By its name, which may be an alias."""
     for model in await _listed(catalogue, listing):
         if model["id"] == id:
             return _json(model)

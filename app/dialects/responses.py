@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from msgspec import Raw
 from starlette.responses import Response
 
@@ -14,7 +14,7 @@ from app.completions.history import StoredRequest
 from app.completions.repository import CompletionRow
 from app.completions.responses import event_stream, headers, wait_for_answer
 from app.completions.service import Completions, CompletionsDep
-from app.dependencies import CatalogueDep, SettingsDep, requires, stream_position
+from app.dependencies import POSITION, CatalogueDep, Requires, SettingsDep, stream_position
 from app.dialects.responses_input import invalid
 from app.dialects.responses_request import (
     CreateResponse,
@@ -44,19 +44,12 @@ from app.wire.openai_responses import OpenAIResponsesEncoder
 
 router = APIRouter(prefix="/v1/responses", tags=["OpenAI Responses"])
 
-Caller = Annotated[Principal, Depends(requires(Scope.COMPLETIONS))]
-BoundCaller = Annotated[Principal, Depends(requires(Scope.COMPLETIONS, allow_bound=True))]
-
-_EXAMPLE: Final = {"model": "claude-sim", "input": "Say hello.", "stream": True}
-_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"type": "object"}, "example": _EXAMPLE}},
-    }
-}
+Caller = Annotated[Principal, Depends(Requires(Scope.COMPLETIONS))]
+BoundCaller = Annotated[Principal, Depends(Requires(Scope.COMPLETIONS, allow_bound=True))]
+ResponseId = Annotated[str, Path(alias="response_id", description="`resp_...`, or the id of any completion.")]
 
 
-@router.post("", openapi_extra=_BODY, summary="Create a response")
+@router.post("", summary="Create a response")
 async def create(
     request: Request, caller: Caller, completions: CompletionsDep, catalogue: CatalogueDep, settings: SettingsDep
 ) -> Response:
@@ -79,15 +72,17 @@ async def create(
     return _json(answered(head, generation.fold), answer_headers)
 
 
-@router.get("/{id}", summary="Read a response, or its stream from any position")
+@router.get("/{response_id}", summary="Read a response, or its stream from any position")
 async def retrieve(
-    id: str,
+    id: ResponseId,
     caller: BoundCaller,
     completions: CompletionsDep,
     settings: SettingsDep,
-    stream: bool = False,
+    stream: Annotated[bool, Query(description="Answer with server-sent events.")] = False,
     starting_after: Annotated[int, Query(ge=0, description="The last `sequence_number` that you have.")] | None = None,
-    last_event_id: Annotated[str | None, Header()] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="The `id` of the last frame that you have.", json_schema_extra=POSITION)
+    ] = None,
 ) -> Response:
     """With `stream=true` everything past the position, then what comes live; for as long as streams are kept."""
     row = await _row(id, caller, completions)
@@ -102,28 +97,28 @@ async def retrieve(
     return event_stream(source, encoder, settings, after=position, opening=opening)
 
 
-@router.post("/{id}/cancel", summary="Stop a response")
-async def cancel(id: str, caller: BoundCaller, completions: CompletionsDep) -> Response:
+@router.post("/{response_id}/cancel", summary="Stop a response")
+async def cancel(id: ResponseId, caller: BoundCaller, completions: CompletionsDep) -> Response:
     """It ends within two seconds wherever it runs; what has ended stays as it is."""
     row = await _row(id, caller, completions)
     return _json(_object(await completions.cancel(caller, row.id)))
 
 
-@router.delete("/{id}", summary="Delete a response")
-async def delete(id: str, caller: Caller, completions: CompletionsDep) -> Response:
+@router.delete("/{response_id}", summary="Delete a response")
+async def delete(id: ResponseId, caller: Caller, completions: CompletionsDep) -> Response:
     """What goes on from it cannot be gone on from any more; 409 while it runs."""
     row = await _row(id, caller, completions)
     await completions.delete(caller, row.id)
     return _json({"id": response_id(row.id), "object": "response", "deleted": True})
 
 
-@router.get("/{id}/input_items", summary="List what a response was asked")
+@router.get("/{response_id}/input_items", summary="List what a response was asked")
 async def list_input_items(
-    id: str,
+    id: ResponseId,
     caller: BoundCaller,
     completions: CompletionsDep,
     settings: SettingsDep,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, description="Items at the most.")] = 20,
     order: Literal["asc", "desc"] = "desc",
     after: Annotated[str | None, Query(description="The id of the last item you have.")] = None,
 ) -> Response:

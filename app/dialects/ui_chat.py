@@ -5,7 +5,7 @@ A chat is the conversation whose `external_id` is the chat's id. The answers' fr
 
 import asyncio
 from contextlib import suppress
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -17,7 +17,7 @@ from app.completions.responses import event_stream, headers
 from app.completions.service import Completions, CompletionsDep
 from app.conversations import chats
 from app.conversations.chats import Chat
-from app.dependencies import PoolDep, SettingsDep, requires
+from app.dependencies import PoolDep, Requires, SettingsDep
 from app.dialects import ui_history
 from app.dialects.ui_request import body_of, chat_request
 from app.domain.completion import CompletionRequest, Status
@@ -31,32 +31,20 @@ router = APIRouter(prefix="/api/chat", tags=["AI SDK"])
 _STOP_WAIT: Final = 3.0
 _STOP_POLL: Final = 0.1
 
-_EXAMPLE: Final = {
-    "id": "a-chat",
-    "messages": [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hello!"}]}],
-    "trigger": "submit-message",
-}
-_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"type": "object", "required": ["id"]}, "example": _EXAMPLE}},
-    }
-}
-
 
 def _caller(
-    principal: Annotated[Principal, Depends(requires(Scope.COMPLETIONS, allow_bound=True))],
-    _: Annotated[Principal, Depends(requires(Scope.CONVERSATIONS, allow_bound=True))],
+    principal: Annotated[Principal, Depends(Requires(Scope.COMPLETIONS, allow_bound=True))],
+    _: Annotated[Principal, Depends(Requires(Scope.CONVERSATIONS, allow_bound=True))],
 ) -> Principal:
     """A key, or the browser token of the chat's conversation."""
     return principal
 
 
 Caller = Annotated[Principal, Depends(_caller)]
-ChatId = Annotated[str, Path(description="The chat's id, as in the body of `POST /api/chat`.")]
+ChatId = Annotated[str, Path(alias="chat_id", description="The chat's id, as in the body of `POST /api/chat`.")]
 
 
-@router.post("", openapi_extra=_BODY, summary="Send a message, or ask for another answer")
+@router.post("", summary="Send a message, or ask for another answer")
 async def send(request: Request, caller: Caller, completions: CompletionsDep, settings: SettingsDep) -> Response:
     """Answers with the UI message stream.
 
@@ -79,7 +67,7 @@ async def send(request: Request, caller: Caller, completions: CompletionsDep, se
     )
 
 
-@router.get("/{id:path}/stream", summary="Read on in the answer that is being written")
+@router.get("/{chat_id:path}/stream", summary="Read on in the answer that is being written")
 async def resume(
     id: ChatId, caller: Caller, completions: CompletionsDep, pool: PoolDep, settings: SettingsDep
 ) -> Response:
@@ -103,7 +91,7 @@ async def resume(
     return event_stream(source, encoder, settings, headers={"x-completion-id": str(chat.running), **HEADERS})
 
 
-@router.post("/{id:path}/stop", status_code=204, summary="Stop the answer that is being written")
+@router.post("/{chat_id:path}/stop", status_code=204, summary="Stop the answer that is being written")
 async def stop(id: ChatId, caller: Caller, completions: CompletionsDep, pool: PoolDep) -> Response:
     """It ends within seconds wherever it is written; what is there of it stays. Closing the stream does not stop it."""
     chat = await _find(pool, caller, id)

@@ -18,7 +18,7 @@ T = TypeVar("T")
 # Postgres has no NUL in text.
 _NAME: Final = r"^[^\x00]*$"
 # Fields of the Messages API that an app may add to the body; all others are its own affair.
-_PASSED_ON: Final = (
+PASSED_ON: Final = (
     "cache_control",
     "container",
     "context_management",
@@ -87,7 +87,7 @@ class ChatRequest(msgspec.Struct, frozen=True, rename={"message_id": "messageId"
         return {result["tool_use_id"]: result for result in results if result is not None}
 
 
-class _Extras(msgspec.Struct, frozen=True):
+class Extras(msgspec.Struct, frozen=True):
     """What else a body may hold for us."""
 
     model: Annotated[str, Meta(min_length=1, max_length=200, pattern=MODEL_NAME)] | None = None
@@ -114,7 +114,7 @@ def body_of(decoded: Mapping[str, Any], chat: ChatRequest, settings: Settings) -
     Raises:
         Unprocessable: an extra has a wrong shape.
     """
-    extras = _converted(decoded, _Extras)
+    extras = _converted(decoded, Extras)
     body: dict[str, Any] = {
         "model": extras.model or settings.chat_model,
         "max_tokens": extras.max_tokens
@@ -126,7 +126,7 @@ def body_of(decoded: Mapping[str, Any], chat: ChatRequest, settings: Settings) -
         body["system"] = system
     if extras.tools:
         body["tools"] = extras.tools if isinstance(extras.tools, list) else _tools(extras.tools)
-    return body | {field: decoded[field] for field in _PASSED_ON if decoded.get(field) is not None}
+    return body | {field: decoded[field] for field in PASSED_ON if decoded.get(field) is not None}
 
 
 def _converted(decoded: Mapping[str, Any], type: type[T]) -> T:

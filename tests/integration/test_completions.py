@@ -245,6 +245,8 @@ async def test_resumed_from_every_position(client: httpx.AsyncClient) -> None:
 async def test_the_header_goes_before_the_query(client: httpx.AsyncClient) -> None:
     """An EventSource that comes back has its first address, and a newer position in the header."""
     location = (await client.post("/v1/completions", json=BODY)).headers["location"]
+    no_header = await client.get(f"{location}/stream?after=3", headers={"last-event-id": ""})
+    assert no_header.text == (await client.get(f"{location}/stream?after=3")).text
     resumed = await client.get(f"{location}/stream?after=3", headers={"last-event-id": "6"})
     assert int(frames(resumed.text)[0].id or 0) == 7
 

@@ -92,11 +92,11 @@ async def test_one_too_large_for_a_page_has_a_page_of_its_own(start_api: StartAp
         ({"title": "x" * 501}, (422, "validation_failed")),
         ({"metadata": "{"}, (400, "invalid_json")),
         ({"metadata": ""}, (400, "invalid_json")),
-        ({"metadata": '{"a": ' + "[" * 9000}, (400, "invalid_json")),
+        ({"metadata": '{"a": ' + "[" * 3900}, (400, "invalid_json")),
         ({"metadata": "[]"}, (422, "validation_failed")),
         ({"metadata": r'{"a": "\u0000"}'}, (422, "validation_failed")),
         ({"metadata": '{"a": 1e99999}'}, (422, "validation_failed")),
-        ({"metadata": '{"a": "' + "x" * 16_384 + '"}'}, (422, "validation_failed")),
+        ({"metadata": '{"a": "' + "x" * 4000 + '"}'}, (422, "validation_failed")),
     ],
 )
 async def test_a_wrong_query_is_refused(

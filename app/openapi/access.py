@@ -1,0 +1,69 @@
+"""`/v1/keys` and `/v1/tokens`."""
+
+from typing import Final
+
+from app.access import endpoints
+from app.access.schemas import KeyOut, KeyPage, NewKey, NewKeyOut, NewToken, TokenOut
+from app.domain.errors import NotFound, PermissionDenied, Unprocessable
+from app.openapi.errors import BAD_CURSOR, INVALID, NO_COMPLETION, NO_CONVERSATION
+from app.openapi.operation import Answer, Body, Operation, Subject
+
+_NO_KEY: Final = NotFound("There is no such key.")
+_FOREIGN: Final = PermissionDenied("This key administers its own tenant only.", code="foreign_tenant")
+
+SUBJECT: Final = Subject(
+    operations={
+        "create_key": Operation(
+            endpoint=endpoints.create_key,
+            takes=Body(
+                types=[NewKey],
+                examples={
+                    "backend": {"name": "shop backend", "scopes": ["completions", "conversations"], "tenant": "shop"},
+                    "own tenant": {"name": "a colleague", "scopes": ["admin"], "expires_at": "2099-12-31T23:59:59Z"},
+                },
+            ),
+            answers=[
+                Answer(
+                    status=201,
+                    description="The key, with its secret.",
+                    json=NewKeyOut,
+                    headers=["location", "cache-control"],
+                )
+            ],
+            errors=[
+                Unprocessable("name: Field required", param="name"),
+                PermissionDenied("This key cannot allow what it is not allowed itself.", code="not_yours_to_allow"),
+                _FOREIGN,
+            ],
+        ),
+        "list_keys": Operation(
+            endpoint=endpoints.list_keys,
+            answers=[Answer(description="A page of keys.", json=KeyPage)],
+            errors=[BAD_CURSOR, INVALID, _FOREIGN],
+        ),
+        "get_key": Operation(
+            endpoint=endpoints.get_key, answers=[Answer(description="The key.", json=KeyOut)], errors=[_NO_KEY]
+        ),
+        "revoke_key": Operation(
+            endpoint=endpoints.revoke_key, answers=[Answer(status=204, description="It is revoked.")], errors=[_NO_KEY]
+        ),
+        "create_token": Operation(
+            endpoint=endpoints.create_token,
+            takes=Body(
+                types=[NewToken],
+                examples={
+                    "conversation": {"conversation_id": "01980000-0000-7000-8000-000000000000", "ttl_seconds": 600},
+                    "completion": {"completion_id": "01980000-0000-7000-8000-000000000000"},
+                },
+            ),
+            answers=[
+                Answer(status=201, description="The token, with its secret.", json=TokenOut, headers=["cache-control"])
+            ],
+            errors=[
+                Unprocessable("body: give exactly one of completion_id and conversation_id", param="body"),
+                NO_COMPLETION,
+                NO_CONVERSATION,
+            ],
+        ),
+    }
+)
