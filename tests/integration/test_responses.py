@@ -102,6 +102,37 @@ async def test_position_of_an_event_source(pair: Pair, one: httpx.AsyncClient) -
     assert (await one.get(url, headers={"last-event-id": "x"})).status_code == 400
 
 
+async def test_read_on_by_the_native_api(pair: Pair, one: httpx.AsyncClient, other: httpx.AsyncClient) -> None:
+    """Every position of the log, on any instance, gives the rest byte for byte."""
+    body = {"model": pair.model(), "input": "Hello", "instructions": "Be kind.", "stream": True}
+    begun = await one.post(PATH, json=body)
+    url = f"/v1/completions/{begun.headers['x-completion-id']}/stream?dialect=openai_responses"
+    blocks = begun.content.split(b"\n\n")[:-1]
+    assert (await other.get(url)).content == begun.content
+    for index, block in enumerate(blocks):
+        if block.startswith(b"id: "):
+            last = block.split(b"\n")[0].removeprefix(b"id: ").decode()
+            by_header = await other.get(url, headers={"last-event-id": last})
+            by_query = await other.get(f"{url}&after={last}")
+            rest = b"".join(block + b"\n\n" for block in blocks[index + 1 :])
+            assert by_header.content == by_query.content == rest
+            assert by_header.status_code == by_query.status_code == (200 if rest else 204)
+
+
+async def test_read_live_by_the_native_api(pair: Pair, one: httpx.AsyncClient, other: httpx.AsyncClient) -> None:
+    native = {"model": pair.model("tokens=20&rate=20"), "input": "Hello", "max_tokens": 100, "system": "Be kind."}
+    async with one.stream("POST", "/v1/completions", json=native) as response:
+        id = response.headers["x-completion-id"]
+        running = await other.get(f"/v1/completions/{id}/stream?dialect=openai_responses")
+    events = sent_events(running.content)
+    assert [event.event for event in events[:2]] == ["response.created", "response.in_progress"]
+    assert (events[0].data["response"]["id"], events[0].data["response"]["instructions"]) == (
+        f"resp_{id.replace('-', '')}",
+        "Be kind.",
+    )
+    assert events[-1].data["response"] == await retrieved(one, id)
+
+
 async def test_a_completion_of_another_dialect_is_a_response(pair: Pair, one: httpx.AsyncClient) -> None:
     body = {"model": "claude-sim", "max_tokens": 50, "system": "S", "messages": [{"role": "user", "content": "Hi"}]}
     message = await one.post("/v1/messages", json=body)
