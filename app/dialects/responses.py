@@ -29,7 +29,8 @@ from app.domain.completion import CompletionRequest, NewMessage, Status
 from app.domain.errors import InvalidRequest, NotFound
 from app.domain.principal import Principal, Scope
 from app.wire.openai_input_items import input_items
-from app.wire.openai_items import Item, completion_of, output_items
+from app.wire.openai_items import Item, completion_of
+from app.wire.openai_output import output_items
 from app.wire.openai_response import (
     IN_PROGRESS,
     QUEUED,

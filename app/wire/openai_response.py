@@ -10,7 +10,8 @@ from msgspec import Raw
 from app.domain.events import NULL, Error
 from app.domain.ids import made_at
 from app.domain.message import MessageFold
-from app.wire.openai_items import INCOMPLETE, REFUSED, Item, output_items
+from app.wire.openai_items import INCOMPLETE, REFUSED, Item
+from app.wire.openai_output import output_items
 
 QUEUED: Final = "queued"
 IN_PROGRESS: Final = "in_progress"
