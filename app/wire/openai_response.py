@@ -121,10 +121,9 @@ def failure(event: Error | None) -> Ending:
         return Ending(FAILED, error={"code": "server_error", "message": "The response failed."})
     details = event.error.details
     code = (details.error_code if details is not None else None) or event.error.type
-    if code == "cancelled":
-        return Ending(CANCELLED, error={"code": "cancelled", "message": event.error.message, "type": code})
     theirs = _CODES.get(event.error.type, "server_error")
-    return Ending(FAILED, error={"code": theirs, "message": event.error.message, "type": code})
+    status = CANCELLED if code == "cancelled" else FAILED
+    return Ending(status, error={"code": theirs, "message": event.error.message, "type": code})
 
 
 def refusal(stop_reason: str | None, details: Raw) -> str | None:

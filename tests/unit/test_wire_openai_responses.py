@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from openai.types.responses import ResponseStreamEvent
+from pydantic import TypeAdapter
 
 from app.domain.events import Event, error_event, parse
 from app.domain.message import MessageFold
@@ -331,6 +333,19 @@ def test_frames_are_named_by_their_type_and_numbered_without_a_gap(bodies: list[
     assert places[-1] == len(bodies)
 
 
+@pytest.fixture(scope="module")
+def official() -> TypeAdapter[ResponseStreamEvent]:
+    return TypeAdapter(ResponseStreamEvent)
+
+
+@every_answer
+def test_frames_are_what_the_official_client_has_types_for(
+    official: TypeAdapter[ResponseStreamEvent], bodies: list[Json]
+) -> None:
+    for frame in frames(*bodies):
+        assert official.validate_python(frame.data).type == frame.event
+
+
 @every_answer
 def test_any_boundaries_between_reads_give_the_same_bytes(bodies: list[Json]) -> None:
     events = log(*bodies)
@@ -587,6 +602,7 @@ def test_refusals_are_told_in_their_own_words() -> None:
         ("upstream_rate_limited", "rate_limit_error", "rate_limit_exceeded"),
         ("upstream_refused", "invalid_request_error", "invalid_prompt"),
         ("interrupted", "api_error", "server_error"),
+        ("cancelled", "api_error", "server_error"),
     ],
 )
 def test_errors_have_a_code_of_theirs_and_our_own(code: str, kind: str, theirs: str) -> None:
