@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BeforeValidator, ValidationError
 from starlette.responses import Response
 
 from app.completions.body import json_object
+from app.completions.openai_stream import response_stream
 from app.completions.repository import Filter
 from app.completions.responses import event_stream, headers, wait_for_answer
 from app.completions.schemas import CreateCompletion, completion_request, full, summary
@@ -44,6 +45,7 @@ def _no_number(value: Any) -> Any:
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 
+# Those that need no more of a completion than its id.
 _ENCODERS: dict[str, Callable[[UUID, Settings], Encoder]] = {
     "plain": lambda id, settings: PlainEncoder(),
     "anthropic_messages": lambda id, settings: AnthropicMessagesEncoder(),
@@ -113,7 +115,7 @@ async def stream(
         str | None,
         Query(description="As `Last-Event-ID`, for clients that cannot set headers.", json_schema_extra=POSITION),
     ] = None,
-    dialect: Literal["plain", "anthropic_messages", "openai_chat", "ui_message"] = "plain",
+    dialect: Literal["plain", "anthropic_messages", "openai_chat", "openai_responses", "ui_message"] = "plain",
 ) -> Response:
     """Everything past the position, then what comes live. 204 when the end was already delivered."""
     position = stream_position(last_event_id or after)
@@ -121,6 +123,9 @@ async def stream(
     source = await completions.log(caller, completion_id, position)
     if source is None:
         return Response(status_code=204)
+    if dialect == "openai_responses":
+        row = await completions.get(caller, completion_id)
+        return response_stream(row, source, settings, after=position)
     return event_stream(source, _ENCODERS[dialect](completion_id, settings), settings, after=position)
 
 

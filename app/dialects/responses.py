@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from app.completions.body import json_object
 from app.completions.history import StoredRequest
+from app.completions.openai_stream import response_stream, stored_head
 from app.completions.repository import CompletionRow
 from app.completions.responses import event_stream, headers, wait_for_answer
 from app.completions.service import Completions, CompletionsDep
@@ -28,7 +29,8 @@ from app.domain.completion import CompletionRequest, NewMessage, Status
 from app.domain.errors import InvalidRequest, NotFound
 from app.domain.principal import Principal, Scope
 from app.wire.openai_input_items import input_items
-from app.wire.openai_items import Item, completion_of, output_items
+from app.wire.openai_items import Item, completion_of
+from app.wire.openai_output import output_items
 from app.wire.openai_response import (
     IN_PROGRESS,
     QUEUED,
@@ -92,9 +94,8 @@ async def retrieve(
     source = await completions.log(caller, row.id, position)
     if source is None:
         return Response(status_code=204)
-    encoder = OpenAIResponsesEncoder(_head(row), -1 if starting_after is None else starting_after)
-    opening = b"" if position else encoder.begin()
-    return event_stream(source, encoder, settings, after=position, opening=opening)
+    frame = -1 if starting_after is None else starting_after
+    return response_stream(row, source, settings, after=position, starting_after=frame)
 
 
 @router.post("/{response_id}/cancel", summary="Stop a response")
@@ -160,25 +161,12 @@ def _no_response() -> NotFound:
 
 
 def _object(row: CompletionRow) -> dict[str, Any]:
-    head = _head(row)
+    head = stored_head(row)
     if row.status == Status.STREAMING:
         return response(head, Ending(IN_PROGRESS))
     if row.status == Status.COMPLETED:
         return stored(head, row.stop_reason, row.content, row.usage)
     return unfinished(head, row.error, row.content, row.usage)
-
-
-def _head(row: CompletionRow) -> Head:
-    return Head(
-        id=row.id,
-        model=row.model,
-        request=msgspec.json.decode(row.request) if row.request is not None else {},
-        metadata=row.metadata,
-        previous_id=row.previous_id,
-        conversation_id=row.conversation_id,
-        store=row.store,
-        background=row.background,
-    )
 
 
 def _head_of(id: UUID, request: CompletionRequest) -> Head:

@@ -57,6 +57,8 @@ class _Messages:
                 self._result(_tool_result(item, at))
             case "reasoning":
                 self._assistant(_thinking(item, at))
+            case "web_search_call" | "code_interpreter_call" | "mcp_call":
+                pass  # what the upstream would want back has no place in these; what it made of them stands in its text
             case _:
                 raise invalid(f"{at}.type", "items of this type cannot be passed on")
 

@@ -150,6 +150,8 @@ class OpenAIChatEncoder:
         self._block = block_of(body.content_block)
         self._has_input = False
         self._annotations.begin()
+        for citation in self._block.citations or ():
+            self._annotations.cite(citation)
         match self._block.type:
             case "tool_use":
                 call = self._block.call("")
@@ -158,6 +160,8 @@ class OpenAIChatEncoder:
             case "text" if bytes(self._block.text) != b'""':
                 self._annotations.grow(self._block.text)
                 return b'{"content":%b}' % bytes(self._block.text)
+            case "thinking" if self._reasoning and bytes(self._block.thinking) != b'""':
+                return b'{"reasoning_content":%b}' % bytes(self._block.thinking)
         return None
 
     def _block_stop(self) -> bytes | None:

@@ -8,22 +8,25 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec import Raw
 
 from app.domain.completion import NewMessage
-from app.wire.openai_items import REDACTED, Item
+from app.wire.openai_items import INCOMPLETE, REDACTED, Item
+from app.wire.openai_server_calls import answered_by, call, call_type_of, with_result
 
 
 def input_items(completion: UUID, messages: Sequence[NewMessage]) -> list[Item]:
     """All items, in order, with ids that stay the same."""
     items = [item for message in messages for item in _items(message.role, msgspec.json.decode(message.content))]
-    return [{"id": f"in_{completion.hex}_{index}", **item} for index, item in enumerate(items)]
+    return [item | {"id": f"in_{completion.hex}_{index}"} for index, item in enumerate(items)]
 
 
 def _items(role: str, content: Any) -> Iterator[Item]:
     """Blocks that are items of their own stand where they stood between the message's parts."""
     parts: list[Item] = []
-    for block in [{"type": "text", "text": content}] if isinstance(content, str) else _objects(content):
-        if item := _item(block):
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else _objects(content)
+    for block in blocks:
+        if item := _item(block) or _call(block, blocks):
             yield from _message(role, parts)
             parts = []
             yield item
@@ -57,6 +60,21 @@ def _item(block: Item) -> Item | None:
         case {"type": "redacted_thinking", "data": str(data)}:
             return {"type": "reasoning", "summary": [], "encrypted_content": REDACTED + data}
     return None
+
+
+def _call(block: Item, blocks: Sequence[Item]) -> Item | None:
+    """A call of a tool that the upstream ran, with its result if that is among `blocks`."""
+    fields = _raw(block)
+    item_type = call_type_of(fields)
+    if item_type is None:
+        return None
+    item = call("", item_type, INCOMPLETE, fields)
+    results = [result for each in blocks if answered_by(result := _raw(each)) == block.get("id")]
+    return with_result(item, results[0]) if results else item
+
+
+def _raw(block: Item) -> dict[str, Raw]:
+    return msgspec.json.decode(msgspec.json.encode(block), type=dict[str, Raw])
 
 
 def _output(content: Any) -> str | list[Item]:

@@ -8,6 +8,7 @@ from msgspec import Raw
 
 from app.domain.events import CitationsDelta, Delta, InputJsonDelta, ThinkingDelta, well_formed
 from app.domain.message import Block
+from app.wire.openai_call_frames import CallFrames
 from app.wire.openai_frames import Frames
 from app.wire.openai_items import (
     COMPLETED,
@@ -19,13 +20,14 @@ from app.wire.openai_items import (
     block_part,
     function_call,
     item_id,
-    item_type_of,
     message,
     reasoning,
     refusal_part,
     string,
     text_part,
 )
+from app.wire.openai_output import item_type_of
+from app.wire.openai_server_calls import answered_by, call_type_of
 
 _EMPTY: Final = Raw(b'""')
 _TEXT: Final = (
@@ -36,7 +38,10 @@ _TEXT: Final = (
 
 
 class ItemFrames:
-    """One item is open at a time: a message until something else begins, any other until its block ends."""
+    """One item is open at a time: a message until something else begins, any other until its block ends.
+
+    Only calls of the upstream's own tools stay open beside it, until their result comes.
+    """
 
     def __init__(self, completion: UUID, frames: Frames) -> None:
         self.output: list[Item] = []
@@ -48,9 +53,11 @@ class ItemFrames:
         self._parts: list[Item] = []
         self._grown = 0  # deltas of the block that were shown in frames of their own
         self._arguments: list[str] = []
+        self._calls = CallFrames(completion, frames, self.output)
 
     def start(self, block: Block) -> None:
-        item_type = item_type_of(block.type)
+        fields = block.fields()
+        item_type = item_type_of(fields)
         self._block = block if item_type else None
         self._text_form = b""
         self._grown = 0
@@ -60,8 +67,12 @@ class ItemFrames:
             self._text_form = _TEXT % (self._item.encode(), len(self.output), len(self._parts))
             if bytes(text := block.fields().get("text", _EMPTY)) != b'""':
                 self._in_part(b"response.output_text.delta", delta=text, logprobs=[])
+        elif answered_by(fields) is not None:
+            self._calls.result(block)
         elif item_type is not None:
-            self.close()
+            self._close_message()
+            if call_type_of(fields):
+                return self._calls.start(item_type, block)
             self._open(item_type)
             self._added(self._begun(block))
             if block.type == "thinking":
@@ -84,6 +95,8 @@ class ItemFrames:
                 self._think(thinking)
             case "tool_use", InputJsonDelta(partial_json=piece) if piece:
                 self._argue(piece)
+            case "server_tool_use" | "mcp_tool_use", InputJsonDelta(partial_json=piece) if piece:
+                self._calls.grow(piece)
 
     def stop(self) -> None:
         """The end of the block that grows."""
@@ -98,20 +111,27 @@ class ItemFrames:
                 self._parts.append(part)
             case "tool_use":
                 self._call(block)
+            case "server_tool_use" | "mcp_tool_use":
+                self._calls.stop(block)
             case _:
                 self._thought(block)
 
     def close(self, *, whole: bool = True, refused: str | None = None) -> None:
-        """The end of the open message, if there is one, and of the answer, if it was `refused`."""
+        """The end of the answer: of what is still open, and of the refusal, if it was `refused`."""
+        self._calls.close()
         if refused is not None:
             self._open_message()
             self._refuse(refused)
+        self._close_message(whole=whole)
+
+    def _close_message(self, *, whole: bool = True) -> None:
         if self._item:
             self._done(message(self._item, COMPLETED if whole else INCOMPLETE, self._parts))
             self._parts = []
 
     def give_up(self) -> None:
         """Keep what there is of the open item, and tell nothing of it: it is not done."""
+        self._calls.give_up()
         if not self._item:
             return
         if self._block is None or self._block.type == "text":

@@ -1,8 +1,4 @@
-"""An answer's content blocks as output items of OpenAI's Responses API.
-
-Neighbouring text blocks are parts of one message item. Blocks that the API has no item for (server tools and what they
-brought) are left out.
-"""
+"""Output items of OpenAI's Responses API and their parts, each made from a content block."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -21,18 +17,14 @@ INCOMPLETE: Final = "incomplete"
 REDACTED: Final = "redacted_thinking:"
 REFUSED: Final = "The model refused to answer."
 
-PREFIXES: Final = {"message": "msg", "reasoning": "rs", "function_call": "fc"}
-_KINDS: Final = {
-    "text": "message",
-    "thinking": "reasoning",
-    "redacted_thinking": "reasoning",
-    "tool_use": "function_call",
+PREFIXES: Final = {
+    "message": "msg",
+    "reasoning": "rs",
+    "function_call": "fc",
+    "web_search_call": "ws",
+    "code_interpreter_call": "ci",
+    "mcp_call": "mcp",
 }
-
-
-def item_type_of(block_type: str) -> str | None:
-    """The type of the item that a block belongs to."""
-    return _KINDS.get(block_type)
 
 
 def item_id(completion: UUID, item_type: str, index: int) -> str:
@@ -94,24 +86,6 @@ def block_part(block: Mapping[str, Raw]) -> Item:
     citations = msgspec.json.decode(block["citations"]) if "citations" in block else None
     length = len(string(text)) if citations else 0
     return text_part(text, [annotation(citation, length) for citation in citations or ()])
-
-
-def output_items(completion: UUID, blocks: Sequence[Mapping[str, Raw]], *, refused: str | None = None) -> list[Item]:
-    """The output of an answer as it is stored."""
-    items: list[Item] = []
-    for block in blocks:
-        item_type = item_type_of(string(block.get("type")))
-        if item_type == "message" and items and items[-1]["type"] == "message":
-            items[-1]["content"].append(block_part(block))
-        elif item_type == "message":
-            items.append(message(item_id(completion, item_type, len(items)), COMPLETED, [block_part(block)]))
-        elif item_type is not None:
-            items.append(block_item(item_id(completion, item_type, len(items)), COMPLETED, block))
-    if refused is not None:
-        if not items or items[-1]["type"] != "message":
-            items.append(message(item_id(completion, "message", len(items)), COMPLETED, []))
-        items[-1]["content"].append(refusal_part(refused))
-    return items
 
 
 def annotation(citation: Any, length: int) -> Item:

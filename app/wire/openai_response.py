@@ -10,7 +10,8 @@ from msgspec import Raw
 from app.domain.events import NULL, Error
 from app.domain.ids import made_at
 from app.domain.message import MessageFold
-from app.wire.openai_items import INCOMPLETE, REFUSED, Item, output_items
+from app.wire.openai_items import INCOMPLETE, REFUSED, Item
+from app.wire.openai_output import output_items
 
 QUEUED: Final = "queued"
 IN_PROGRESS: Final = "in_progress"
@@ -120,10 +121,9 @@ def failure(event: Error | None) -> Ending:
         return Ending(FAILED, error={"code": "server_error", "message": "The response failed."})
     details = event.error.details
     code = (details.error_code if details is not None else None) or event.error.type
-    if code == "cancelled":
-        return Ending(CANCELLED, error={"code": "cancelled", "message": event.error.message, "type": code})
     theirs = _CODES.get(event.error.type, "server_error")
-    return Ending(FAILED, error={"code": theirs, "message": event.error.message, "type": code})
+    status = CANCELLED if code == "cancelled" else FAILED
+    return Ending(status, error={"code": theirs, "message": event.error.message, "type": code})
 
 
 def refusal(stop_reason: str | None, details: Raw) -> str | None:

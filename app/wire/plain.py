@@ -28,7 +28,7 @@ from app.domain.events import (
     parse,
 )
 
-_GROWING: Final = ('"text"', '"thinking"')
+_EMPTY: Final = Raw(b'""')
 
 
 class PlainEncoder:
@@ -68,9 +68,9 @@ def _frame(event: Event) -> bytes:
 def _delta(seq: int, body: ContentBlockDelta) -> bytes:
     match body.delta:
         case TextDelta(text=text):
-            return b'id: %d\ndata: {"text": %b}\n\n' % (seq, bytes(text))
+            return _text(seq, text)
         case ThinkingDelta(thinking=thinking):
-            return b'id: %d\nevent: thinking\ndata: {"thinking": %b}\n\n' % (seq, bytes(thinking))
+            return _thinking(seq, thinking)
         case InputJsonDelta(partial_json=partial_json):
             return _named(seq, b"tool_input", {"index": body.index, "partial_json": partial_json})
         case CitationsDelta(citation=citation):
@@ -80,11 +80,24 @@ def _delta(seq: int, body: ContentBlockDelta) -> bytes:
     assert_never(body.delta)
 
 
+def _text(seq: int, text: Raw) -> bytes:
+    return b'id: %d\ndata: {"text": %b}\n\n' % (seq, bytes(text))
+
+
+def _thinking(seq: int, thinking: Raw) -> bytes:
+    return b'id: %d\nevent: thinking\ndata: {"thinking": %b}\n\n' % (seq, bytes(thinking))
+
+
 def _block(seq: int, body: ContentBlockStart) -> bytes:
-    """Text and thinking say nothing by starting; any other block is told as it starts."""
-    kind = bytes(msgspec.json.decode(body.content_block, type=dict[str, Raw])["type"]).decode()
-    if kind in _GROWING:
-        return b""
+    """Text and thinking say no more by starting than what they start with; any other block is told as it starts."""
+    fields = msgspec.json.decode(body.content_block, type=dict[str, Raw])
+    match bytes(fields["type"]):
+        case b'"text"':
+            text = fields.get("text", _EMPTY)
+            return _text(seq, text) if bytes(text) != bytes(_EMPTY) else b""
+        case b'"thinking"':
+            thinking = fields.get("thinking", _EMPTY)
+            return _thinking(seq, thinking) if bytes(thinking) != bytes(_EMPTY) else b""
     return _named(seq, b"content_block", {"index": body.index, "content_block": body.content_block})
 
 

@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from local.upstream import speech
-from local.upstream.blocks import Block, RedactedThinking, Text, Thinking, ToolUse, Unknown
+from local.upstream.blocks import (
+    Block,
+    RedactedThinking,
+    ServerToolUse,
+    Text,
+    Thinking,
+    ToolUse,
+    Unknown,
+    json_pieces,
+)
 from local.upstream.citations import citations
 from local.upstream.directives import Directives
 from local.upstream.example import example
@@ -15,10 +24,9 @@ from local.upstream.prompt import Prompt, quote, read
 from local.upstream.schema import Json, MessagesRequest
 from local.upstream.tools import Call, calls
 from local.upstream.usage import InputTokens, count_input
+from local.upstream.web_search import searched
 
 ALWAYS_THINKS = "claude-sim-thinking"
-# A piece of tool input: short enough to break names and numbers apart.
-JSON_PIECE_CHARACTERS = 7
 FORCED = ("any", "tool")
 
 
@@ -54,7 +62,9 @@ class Answer:
     def output_usage(self) -> Json:
         """Return the output side of `usage`."""
         details = {"output_tokens_details": {"thinking_tokens": self.thinking_tokens}} if self.thinking_tokens else {}
-        return {"output_tokens": self.output_tokens, **details}
+        searches = sum(isinstance(block, ServerToolUse) for block in self.blocks)
+        server_tools = {"server_tool_use": {"web_search_requests": searches}} if searches else {}
+        return {"output_tokens": self.output_tokens, **details, **server_tools}
 
     def message(self) -> Json:
         """Return the message that is the whole answer."""
@@ -112,6 +122,8 @@ def _blocks(request: MessagesRequest, directives: Directives, seed: bytes) -> li
         opening.append(Unknown())
     if made:
         return [*opening, *_tool_uses(request, made, seed)]
+    if directives.tokens is None:
+        opening += searched(request, prompt, seed)
     return [*opening, *_texts(request, prompt, directives, seed)]
 
 
@@ -133,10 +145,8 @@ def _tool_uses(request: MessagesRequest, made: list[Call], seed: bytes) -> list[
 
 def _tool_use(call: Call, seed: bytes, nth: int) -> ToolUse:
     written = msgspec.json.encode(call.input).decode() if call.input else ""
-    starts = range(0, len(written), JSON_PIECE_CHARACTERS)
-    chunks = [written[start : start + JSON_PIECE_CHARACTERS] for start in starts]
     identity = hashlib.sha256(seed + bytes([nth])).hexdigest()[:24]
-    return ToolUse(chunks, id=f"toolu_{identity}", name=call.name)
+    return ToolUse(json_pieces(written), id=f"toolu_{identity}", name=call.name)
 
 
 def _texts(request: MessagesRequest, prompt: Prompt, directives: Directives, seed: bytes) -> list[Block]:
@@ -192,4 +202,4 @@ def _stop_reason(blocks: list[Block], *, cut: bool, stop_sequence: str | None) -
         return "max_tokens"
     if stop_sequence is not None:
         return "stop_sequence"
-    return "tool_use" if any(isinstance(block, ToolUse) for block in blocks) else "end_turn"
+    return "tool_use" if any(type(block) is ToolUse for block in blocks) else "end_turn"

@@ -9,6 +9,9 @@ import msgspec
 from local.upstream.schema import Json
 from local.upstream.signatures import sign
 
+# A piece of tool input: short enough to break names and numbers apart.
+JSON_PIECE_CHARACTERS = 7
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -99,6 +102,7 @@ class RedactedThinking(Block):
 class ToolUse(Block):
     """A call of a tool; its pieces make up the input's JSON, and none at all make `{}`."""
 
+    block_type: ClassVar[str] = "tool_use"
     delta_type = "input_json_delta"
     delta_key = "partial_json"
 
@@ -106,7 +110,7 @@ class ToolUse(Block):
     name: str
 
     def started(self) -> Json:
-        return {"type": "tool_use", "id": self.id, "name": self.name, "input": {}}
+        return {"type": self.block_type, "id": self.id, "name": self.name, "input": {}}
 
     def sent(self) -> Sequence[str]:
         return ["", *self.pieces]
@@ -121,9 +125,32 @@ class ToolUse(Block):
             return {}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerToolUse(ToolUse):
+    """A call of a tool that the API runs itself."""
+
+    block_type = "server_tool_use"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSearchResult(Block):
+    """What a search has found."""
+
+    tool_use_id: str
+    found: Sequence[Json]
+
+    def whole(self) -> Json:
+        return {"type": "web_search_tool_result", "tool_use_id": self.tool_use_id, "content": list(self.found)}
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown(Block):
     """A block of a type that no client knows yet."""
 
     def whole(self) -> Json:
         return {"type": "future_block", "payload": {"from": "the future"}}
+
+
+def json_pieces(written: str) -> list[str]:
+    """Split a tool's input into pieces that are no JSON alone."""
+    return [written[start : start + JSON_PIECE_CHARACTERS] for start in range(0, len(written), JSON_PIECE_CHARACTERS)]

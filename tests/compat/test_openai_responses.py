@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from tests.support.postgres import Postgres
 from tests.support.responses import Pair, running_pair
+from tests.support.service import make_key
 
 openai = pytest.importorskip("openai", reason="the client has an environment of its own")
 
@@ -120,6 +121,38 @@ async def test_a_client_that_keeps_everything_itself(client: Client) -> None:
     items.append({"type": "function_call_output", "call_id": call.call_id, "output": "sunny"})
     second = await client.responses.create(**body, input=items)
     assert second.output_text.startswith("I asked")
+
+
+async def test_a_search_that_the_upstream_made(pair: Pair, client: Client) -> None:
+    """Asked for in Anthropic's dialect, read with OpenAI's client; its items may be sent back."""
+    async with pair.one.client(pair.one.admin_key) as admin:
+        key = await make_key(admin, allowed=["server_tools"])
+    question = {"role": "user", "content": "Search the web for rivers."}
+    body = {
+        "model": "claude-sim",
+        "messages": [question],
+        "max_tokens": 2000,
+        "tools": [{"type": "web_search_20250305", "name": "web_search"}],
+    }
+    async with pair.one.client(key) as anthropic:
+        id = (await anthropic.post("/v1/messages", json=body)).headers["x-completion-id"]
+    response = await client.responses.retrieve(f"resp_{id}")
+    assert [item.type for item in response.output] == ["message", "web_search_call", "message"]
+    _, search, found = response.output
+    assert (search.status, search.action.type) == ("completed", "search")
+    assert search.action.query == "Search the web for rivers."
+    assert found.content[0].annotations[0].url == search.action.sources[0].url
+    events = [event async for event in await client.responses.retrieve(response.id, stream=True)]
+    assert [event.type for event in events if "web_search" in event.type] == [
+        "response.web_search_call.in_progress",
+        "response.web_search_call.searching",
+        "response.web_search_call.completed",
+    ]
+    assert events[-1].response == response
+    follow = await client.responses.create(
+        model="claude-sim", input=[question, *response.output, {"role": "user", "content": "And seas?"}]
+    )
+    assert "turn 2" in follow.output_text
 
 
 async def test_structured_output(client: Client) -> None:

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.conftest import LOGS
-from tests.support.headwater import Headwater, frames, running, until
+from tests.support.headwater import Headwater, frames, running
 from tests.support.postgres import Postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -207,12 +207,6 @@ async def test_schema(client: httpx.AsyncClient) -> None:
     assert set(json.loads(response.json()["choices"][0]["message"]["content"])) == {"name"}
 
 
-async def test_cut_by_max_tokens(client: httpx.AsyncClient) -> None:
-    streamed = await ask(client, model="claude-sim", max_tokens=3, stream=True)
-    whole = await ask(client, model="claude-sim", max_tokens=3)
-    assert finish_reasons(chunks(streamed.text)) == ["length"] == [whole.json()["choices"][0]["finish_reason"]]
-
-
 async def test_refusal(client: httpx.AsyncClient) -> None:
     model = "sim-ok?tokens=3&stop_reason=refusal"
     told = chunks((await ask(client, model=model, stream=True)).text)
@@ -271,28 +265,6 @@ async def test_text_comes_as_it_is_made(client: httpx.AsyncClient) -> None:
                 arrivals.append(loop.time())
     assert len(arrivals) == 21
     assert arrivals[-1] - arrivals[0] > 0.5
-
-
-@pytest.mark.parametrize("stream", [True, False])
-async def test_cancelled(client: httpx.AsyncClient, headwater: Headwater, stream: bool) -> None:
-    """It ends with an error, never as if it were whole; and SDKs are told not to ask again."""
-    model = f"sim-ok?rate=20&tokens=400&first_ms=0&key=cancelled-{stream}"
-    async with asyncio.TaskGroup() as group:
-        asked = group.create_task(ask(client, model=model, stream=stream))
-        await until(lambda: headwater.asked(model))
-        await asyncio.sleep(0.5)
-        ((id,),) = headwater.rows("SELECT id FROM completions WHERE model = %s", model)
-        await client.post(f"/v1/completions/{id}/cancel")
-    response = asked.result()
-    if stream:
-        told = chunks(response.text)
-        assert finish_reasons(told) == []
-        assert text_of(told)
-        assert told[-1]["error"]["code"] == "cancelled"
-    else:
-        assert response.status_code == 409
-        assert response.headers["x-should-retry"] == "false"
-        assert error_of(response)["code"] == "cancelled"
 
 
 async def test_a_key_is_needed(headwater: Headwater) -> None:

@@ -394,8 +394,43 @@ def test_input_items_give_back_what_was_asked() -> None:
     assert listed == items
 
 
+SEARCH = {"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {"query": "rivers"}}
+FOUND = {"type": "web_search_tool_result", "tool_use_id": "srv_1", "content": [{"url": "https://x.test/"}]}
+UNKNOWN = {"type": "server_tool_use", "id": "srv_2", "name": "of_the_future", "input": {}}
+
+
+def test_input_items_have_the_calls_that_the_upstream_ran() -> None:
+    content = [{"type": "text", "text": "I look"}, SEARCH, UNKNOWN, FOUND, {"type": "text", "text": "Found"}]
+    id = uuid7()
+    said, search, found = input_items(id, [NewMessage("assistant", msgspec.Raw(msgspec.json.encode(content)))])
+    assert (said["content"][0]["text"], found["content"][0]["text"]) == ("I look", "Found")
+    assert search == {
+        "id": f"in_{id.hex}_1",
+        "type": "web_search_call",
+        "status": "completed",
+        "action": {
+            "type": "search",
+            "query": "rivers",
+            "queries": ["rivers"],
+            "sources": [{"type": "url", "url": "https://x.test/"}],
+        },
+    }
+    (waiting,) = input_items(id, [NewMessage("assistant", msgspec.Raw(msgspec.json.encode([SEARCH])))])
+    assert waiting["status"] == "incomplete"
+
+
+@pytest.mark.parametrize("kind", ["web_search_call", "code_interpreter_call", "mcp_call"])
+def test_calls_that_the_upstream_ran_may_be_sent_back(kind: str) -> None:
+    """By clients that keep everything themselves; the upstream cannot be given them."""
+    items = [{"role": "user", "content": "a"}, {"type": kind, "id": "x"}, {"role": "assistant", "content": "b"}]
+    request, _ = mapped({"input": items})
+    assert [message.role for message in request.messages] == ["user", "assistant"]
+
+
 def test_nothing_that_other_dialects_store_breaks_the_list() -> None:
     contents: list[Any] = [None, 1, "", [], [1], [{}], [{"type": "tool_use"}], [{"type": "tool_result"}]]
+    contents += [[{"type": "server_tool_use", "name": 1}], [{"type": "web_search_tool_result", "tool_use_id": [1]}]]
+    contents += [[{"type": "mcp_tool_use"}], [SEARCH | {"input": [1], "id": {}}, FOUND | {"content": 1}]]
     for content in contents:
         raw = msgspec.Raw(msgspec.json.encode(content))
         assert input_items(uuid7(), [NewMessage("user", raw)]) in ([], [ANY])

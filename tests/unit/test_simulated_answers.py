@@ -290,6 +290,31 @@ def test_examples_fit_their_schemas() -> None:
     }
 
 
+async def test_web_is_searched_when_the_question_asks_for_it(client: AsyncAnthropic) -> None:
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    answer = await ask(client, "Search the web for rivers.", tools=[search, WEATHER])
+    said, call, result, cited, text = answer.content
+    assert answer.stop_reason == "end_turn"
+    assert (said.type, text.type) == ("text", "text")
+    assert call.type == "server_tool_use"
+    assert (call.name, call.input) == ("web_search", {"query": "Search the web for rivers."})
+    assert result.type == "web_search_tool_result"
+    assert result.tool_use_id == call.id
+    assert isinstance(result.content, list)
+    assert cited.type == "text"
+    (citation,) = cited.citations or []
+    assert citation.type == "web_search_result_location"
+    assert citation.url == result.content[0].url
+    assert answer.usage.server_tool_use is not None
+    assert answer.usage.server_tool_use.web_search_requests == 1
+
+    assert types_of(await ask(client, "Hello", tools=[search])) == ["text"]
+    following = [user("Search the web for rivers."), replayed(answer), user("And seas?")]
+    assert types_of(await ask(client, "", messages=following, tools=[search])) == ["text"]
+    cut = await ask(client, "Search the web for rivers.", tools=[search], max_tokens=8)
+    assert (types_of(cut), cut.stop_reason) == (["text", "server_tool_use"], "max_tokens")
+
+
 # --- Documents, caches and the future ---
 
 

@@ -163,6 +163,13 @@ LOGS: dict[str, list[Event]] = {
     "refusal": events(
         start(), *text(0, "I"), *end("refusal", stop_details={"type": "refusal", "explanation": "No, I will not."})
     ),
+    "begun with all there is": events(
+        start(),
+        *block(0, {"type": "thinking", "thinking": "Hm", "signature": "c2ln"}),
+        *block(1, {"type": "text", "text": "Yes", "citations": [WEB]}),
+        *block(2, {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {"city": "Rome"}}),
+        *end("tool_use"),
+    ),
     "strange text": events(start(), *text(0, "\r\n", "\u2028data: x\n\n", "🙂e\u0301", '"\\'), *end()),
     "broken": [
         *events(start(), *text(0, "Hel")),
@@ -249,6 +256,28 @@ DELTAS: dict[str, list[Json]] = {
     ],
     "the future": [{"content": "a"}],
     "refusal": [{"content": "I"}, {"refusal": "No, I will not."}],
+    "begun with all there is": [
+        {"content": "Yes"},
+        {
+            "annotations": [
+                {
+                    "type": "url_citation",
+                    "url_citation": {"start_index": 0, "end_index": 3, "url": "https://r.example/", "title": "River"},
+                }
+            ]
+        },
+        {
+            "tool_calls": [
+                {
+                    "index": 0,
+                    "id": "toolu_1",
+                    "type": "function",
+                    "function": {"name": "get_weather", "arguments": ""},
+                }
+            ]
+        },
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"city":"Rome"}'}}]},
+    ],
     "strange text": [
         {"content": "\r\n"},
         {"content": "\u2028data: x\n\n"},

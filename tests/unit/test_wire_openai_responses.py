@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from openai.types.responses import ResponseStreamEvent
+from pydantic import TypeAdapter
 
 from app.domain.events import Event, error_event, parse
 from app.domain.message import MessageFold
@@ -54,6 +56,21 @@ def call(index: int, *pieces: str) -> list[Json]:
     return [block(index, type="tool_use", id=f"toolu_{index}", name="look", input={}), *deltas, stop(index)]
 
 
+def used(index: int, name: str, *pieces: str, **fields: Any) -> list[Json]:
+    """A call of a tool that the upstream runs."""
+    kind = "mcp_tool_use" if "server_name" in fields else "server_tool_use"
+    opened = block(index, type=kind, id=f"srvtoolu_{index}", name=name, input={}, **fields)
+    return [opened, *[delta(index, "input_json_delta", partial_json=piece) for piece in pieces], stop(index)]
+
+
+def brought(index: int, of: int, kind: str, content: Any, **fields: Any) -> list[Json]:
+    """The result of the call in block `of`."""
+    return [
+        block(index, type=f"{kind}_tool_result", tool_use_id=f"srvtoolu_{of}", content=content, **fields),
+        stop(index),
+    ]
+
+
 def end(reason: str = "end_turn", **details: Any) -> list[Json]:
     return [
         {"type": "message_delta", "delta": {"stop_reason": reason, **details}, "usage": {"output_tokens": 7}},
@@ -90,7 +107,69 @@ WEB = {"type": "web_search_result_location", "url": "https://x.test/", "title": 
 DOCUMENT = {"type": "char_location", "document_index": 2, "document_title": "Notes", "cited_text": "c"}
 REFUSAL = {"stop_details": {"type": "refusal", "explanation": "Not this."}}
 
+FOUND = [{"type": "web_search_result", "url": "https://x.test/", "title": "X", "encrypted_content": "e"}]
+NOT_FOUND = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
+RAN = {"type": "code_execution_result", "stdout": "1\n", "stderr": "warn", "return_code": 0, "content": []}
+SEARCH = used(1, "web_search", "", '{"query":', '"rivers"}')
+TIDES = used(0, "tides", "", '{"at": ', '"sea"}', server_name="harbour")
+
 ANSWERS = {
+    "search": [
+        start(),
+        *text(0, "I look"),
+        *SEARCH,
+        *brought(2, 1, "web_search", FOUND),
+        *text(3, "Found", citations=[WEB]),
+        *end(),
+    ],
+    "search that failed": [start(), *SEARCH, *brought(2, 1, "web_search", NOT_FOUND), *text(3, "No"), *end()],
+    "page": [
+        start(),
+        *used(0, "web_fetch", '{"url":"https://x.test/"}'),
+        *brought(1, 0, "web_fetch", {"type": "web_fetch_result", "url": "https://x.test/"}),
+        *end(),
+    ],
+    "code": [
+        start(),
+        *used(0, "code_execution", '{"code":"print(1)"}'),
+        *brought(1, 0, "code_execution", RAN),
+        *used(2, "bash_code_execution", '{"command":"ls"}'),
+        *brought(3, 2, "bash_code_execution", RAN | {"stdout": "", "stderr": ""}),
+        *end(),
+    ],
+    "mcp": [start(), *TIDES, *brought(1, 0, "mcp", [{"type": "text", "text": "high"}], is_error=False), *end()],
+    "mcp that failed": [start(), *TIDES, *brought(1, 0, "mcp", "down", is_error=True), *end()],
+    "mcp with its input at once": [
+        start(),
+        block(0, type="mcp_tool_use", id="srvtoolu_0", name="tides", server_name="harbour", input={"at": "sea"}),
+        stop(0),
+        *brought(1, 0, "mcp", "high"),
+        *end(),
+    ],
+    "search within code": [
+        start(),
+        *used(0, "code_execution", '{"code":"search()"}'),
+        *SEARCH,
+        *text(2, "Wait"),
+        *brought(3, 1, "web_search", FOUND),
+        *text(4, " on"),
+        *brought(5, 0, "code_execution", RAN),
+        *text(6, "!"),
+        *end(),
+    ],
+    "search that waits": [start(), *SEARCH, *text(2, "Wait"), *end("pause_turn")],
+    "search that was cut": [start(), *SEARCH[:2], error("upstream_connection")],
+    "search without its result": [start(), *SEARCH, *text(2, "Wait")[:2], error("cancelled")],
+    "mcp that was cut": [start(), *TIDES[:3], *end("max_tokens")],
+    "tools without an item": [
+        start(),
+        *text(0, "a"),
+        *used(1, "tool_search_tool_regex", '{"pattern":"x"}'),
+        *brought(2, 1, "tool_search", {"type": "tool_search_tool_search_result"}),
+        *brought(3, 9, "web_search", FOUND),
+        *text(4, "b"),
+        *end(),
+    ],
     "text": [start(), PING, *text(0, "Hel", "lo"), *end()],
     "two texts": [start(), *text(0, "a"), *text(1, "b", citations=[WEB, DOCUMENT]), *end()],
     "thought": [start(), *thinking(0, "Let", " me"), *text(1, "Yes"), *end()],
@@ -167,7 +246,31 @@ def test_bytes_of_a_text_whose_escapes_stay_as_they_came() -> None:
     assert encoder.encode(events[-1:]).startswith(b"id: 6\nevent: response.completed\n")
 
 
+MESSAGE = "item.added part.added text.delta text.done part.done item.done"
+ASKED = "item.added web.in_progress web.searching"
+
 KINDS = {
+    "search": f"{MESSAGE} {ASKED} web.completed item.done"
+    " item.added part.added text.delta annotation.added text.done part.done item.done completed",
+    "search that failed": f"{ASKED} item.done {MESSAGE} completed",
+    "page": f"{ASKED} web.completed item.done completed",
+    "code": " ".join(
+        ["item.added code.in_progress code.delta code.done code.interpreting code.completed item.done"] * 2
+    )
+    + " completed",
+    "mcp": "item.added mcp.in_progress mcp.delta mcp.delta mcp.done mcp.completed item.done completed",
+    "mcp that failed": "item.added mcp.in_progress mcp.delta mcp.delta mcp.done mcp.failed item.done completed",
+    "mcp with its input at once": "item.added mcp.in_progress mcp.delta mcp.done mcp.completed item.done completed",
+    "search within code": f"item.added code.in_progress code.delta code.done code.interpreting {ASKED}"
+    " item.added part.added text.delta text.done part.done web.completed item.done"
+    " part.added text.delta text.done part.done code.completed item.done"
+    " part.added text.delta text.done part.done item.done completed",
+    "search that waits": f"{ASKED} item.added part.added text.delta text.done part.done item.done item.done completed",
+    "search that was cut": "item.added web.in_progress failed",
+    "search without its result": f"{ASKED} item.added part.added text.delta failed",
+    "mcp that was cut": "item.added mcp.in_progress mcp.delta item.done incomplete",
+    "tools without an item": "item.added part.added text.delta text.done part.done"
+    " part.added text.delta text.done part.done item.done completed",
     "text": "item.added part.added text.delta text.delta text.done part.done item.done completed",
     "two texts": "item.added part.added text.delta text.done part.done"
     " part.added text.delta annotation.added annotation.added text.done part.done item.done completed",
@@ -201,6 +304,11 @@ SHORT = {
     "reasoning_summary_part.": "summary_part.",
     "reasoning_summary_text.": "summary.",
     "function_call_arguments.": "args.",
+    "web_search_call.": "web.",
+    "code_interpreter_call_code.": "code.",
+    "code_interpreter_call.": "code.",
+    "mcp_call_arguments.": "mcp.",
+    "mcp_call.": "mcp.",
 }
 
 
@@ -223,6 +331,19 @@ def test_frames_are_named_by_their_type_and_numbered_without_a_gap(bodies: list[
     places = [int(frame.id) for frame in sent if frame.id is not None]
     assert places == sorted(set(places))
     assert places[-1] == len(bodies)
+
+
+@pytest.fixture(scope="module")
+def official() -> TypeAdapter[ResponseStreamEvent]:
+    return TypeAdapter(ResponseStreamEvent)
+
+
+@every_answer
+def test_frames_are_what_the_official_client_has_types_for(
+    official: TypeAdapter[ResponseStreamEvent], bodies: list[Json]
+) -> None:
+    for frame in frames(*bodies):
+        assert official.validate_python(frame.data).type == frame.event
 
 
 @every_answer
@@ -267,8 +388,10 @@ def test_pieces_add_up_to_what_is_done(bodies: list[Json]) -> None:
             sums[key] = sums.get(key, "") + data["delta"]
         elif name in ("text.done", "summary.done"):
             assert data["text"] == sums[key]
-        elif name == "args.done":
+        elif name in ("args.done", "mcp.done"):
             assert data["arguments"] == sums[key]
+        elif name == "code.done":
+            assert data["code"] == sums[key]
         elif name == "refusal.done":
             assert data["refusal"] == sums[key]
 
@@ -356,6 +479,69 @@ def test_thoughts_carry_what_a_client_has_to_send_back() -> None:
     assert (redacted["summary"], redacted["encrypted_content"]) == ([], "redacted_thinking:cmVk")
 
 
+def output(name: str) -> list[Json]:
+    items: list[Json] = final(*ANSWERS[name])["output"]
+    return items
+
+
+def test_a_search_is_an_item_with_what_it_found() -> None:
+    said, search, found = output("search")
+    assert search == {
+        "id": f"ws_{ID.hex}_1",
+        "type": "web_search_call",
+        "status": "completed",
+        "action": {
+            "type": "search",
+            "query": "rivers",
+            "queries": ["rivers"],
+            "sources": [{"type": "url", "url": "https://x.test/"}],
+        },
+    }
+    assert (said["id"], found["id"]) == (f"msg_{ID.hex}_0", f"msg_{ID.hex}_2")
+    assert found["content"][0]["annotations"][0]["type"] == "url_citation"
+    assert [item["status"] for item in output("search that failed")] == ["failed", "completed"]
+    assert output("page")[0]["action"] == {"type": "open_page", "url": "https://x.test/"}
+
+
+def test_code_that_ran_is_an_item_with_what_it_printed() -> None:
+    python, shell = output("code")
+    assert python == {
+        "id": f"ci_{ID.hex}_0",
+        "type": "code_interpreter_call",
+        "status": "completed",
+        "code": "print(1)",
+        "container_id": "",
+        "outputs": [{"type": "logs", "logs": "1\nwarn"}],
+    }
+    assert (shell["code"], shell["outputs"]) == ("ls", [])
+
+
+def test_a_call_of_an_mcp_server_is_an_item_with_its_answer() -> None:
+    called = {"id": f"mcp_{ID.hex}_0", "type": "mcp_call", "name": "tides", "server_label": "harbour"}
+    given = {"arguments": '{"at": "sea"}', "error": None}
+    assert output("mcp") == [{**called, **given, "status": "completed", "output": "high"}]
+    wrong = {"type": "mcp_tool_execution_error", "content": "down"}
+    assert output("mcp that failed") == [{**called, **given, "status": "failed", "output": None, "error": wrong}]
+
+
+def test_a_result_finds_its_call_past_other_items() -> None:
+    code, search, said = output("search within code")
+    assert (code["type"], code["outputs"][0]["logs"]) == ("code_interpreter_call", "1\nwarn")
+    assert (search["type"], len(search["action"]["sources"])) == ("web_search_call", 1)
+    assert [part["text"] for part in said["content"]] == ["Wait", " on", "!"]
+    places: dict[str, set[int]] = {}
+    for frame in frames(*ANSWERS["search within code"]):
+        if "output_index" in frame.data:
+            id = frame.data.get("item_id") or frame.data["item"]["id"]
+            places.setdefault(id, set()).add(frame.data["output_index"])
+    assert places == {code["id"]: {0}, search["id"]: {1}, said["id"]: {2}}
+
+
+@pytest.mark.parametrize("name", ["search that waits", "search that was cut", "search without its result"])
+def test_a_call_without_a_result_is_incomplete(name: str) -> None:
+    assert output(name)[0]["status"] == "incomplete"
+
+
 def test_calls_have_whole_arguments_or_are_incomplete() -> None:
     _, first, second = final(*ANSWERS["calls"])["output"]
     assert first == {
@@ -416,6 +602,7 @@ def test_refusals_are_told_in_their_own_words() -> None:
         ("upstream_rate_limited", "rate_limit_error", "rate_limit_exceeded"),
         ("upstream_refused", "invalid_request_error", "invalid_prompt"),
         ("interrupted", "api_error", "server_error"),
+        ("cancelled", "api_error", "server_error"),
     ],
 )
 def test_errors_have_a_code_of_theirs_and_our_own(code: str, kind: str, theirs: str) -> None:

@@ -49,6 +49,14 @@ TABLE: Final[dict[str, tuple[bytes, bytes]]] = {
         b'{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}',
         b"",
     ),
+    "text-begins-with-some": (
+        b'{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"Hel"}}',
+        b'data: {"text": "Hel"}',
+    ),
+    "thinking-begins-with-some": (
+        b'{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"Hm","signature":""}}',
+        b'event: thinking\ndata: {"thinking": "Hm"}',
+    ),
     "tool-begins": (
         b'{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}}',
         b'event: content_block\ndata: {"index":2,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}}',
