@@ -1,14 +1,17 @@
 """What endpoints ask for: the process's parts, who is calling, and which page."""
 
+import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Protocol, TypedDict
 from uuid import UUID
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Header, Query, Request
 
 from app.catalogue import Catalogue
 from app.config import Settings
 from app.db.pool import Pool
+from app.domain.completion import Idempotency
 from app.domain.errors import InvalidRequest, PermissionDenied, Unauthenticated
 from app.domain.principal import Principal, Scope
 from app.providers.listing import Listing
@@ -98,6 +101,30 @@ def requires(scope: Scope, *, allow_bound: bool = False) -> Callable[[Principal]
         return principal
 
     return check
+
+
+# Printable ASCII, as the IETF's draft "The Idempotency-Key HTTP Header Field" has it.
+_IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+async def _idempotency(
+    request: Request,
+    key: Annotated[
+        str | None,
+        Header(alias="idempotency-key", description="Sent again under it, a request gets what the first one made."),
+    ] = None,
+) -> Idempotency | None:
+    if key is None:
+        return None
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidRequest(
+            "The idempotency key must be 1 to 255 printable characters.", code="invalid_idempotency_key"
+        )
+    asked = b"%b %b\n%b" % (request.method.encode(), request.url.path.encode(), await request.body())
+    return Idempotency(key, hashlib.sha256(asked).digest())
+
+
+IdempotencyDep = Annotated[Idempotency | None, Depends(_idempotency)]
 
 
 def stream_position(value: str | None) -> int:

@@ -18,6 +18,7 @@ from app.dependencies import State
 from app.dialects import chat_completions, messages, responses, ui_chat
 from app.dialects import models as listed_models
 from app.middleware import BodyLimit, Draining, RequestContext
+from app.prices import Prices
 from app.providers.listing import Listing
 from app.providers.load import LazyProvider
 from app.streaming.engine import Engine
@@ -57,7 +58,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     observability.configure(settings)
     pool = create_pool(settings)
     provider = LazyProvider(settings)
-    engine = Engine(settings, pool, provider, chores=[delete_expired_tokens])
+    prices = Prices(settings.upstream, models)
+    engine = Engine(settings, pool, provider, prices, chores=[delete_expired_tokens])
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
