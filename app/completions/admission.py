@@ -9,7 +9,7 @@ import psycopg
 
 from app.completions import held_back, repository
 from app.completions.estimate import Estimate
-from app.completions.refusals import refusal
+from app.completions.refusals import key_reused, refusal
 from app.completions.repository import Admission, Connection, Submission
 from app.config import Settings
 from app.db.pool import Pool
@@ -51,6 +51,21 @@ class Admissions:
                 return await self._submit(conn, id, principal, instance, request)
 
         return await self._until_decided(attempt)
+
+    async def earlier(self, principal: Principal, idempotency: Idempotency) -> UUID | None:
+        """The completion that an earlier request of this key has begun.
+
+        Raises:
+            Unprocessable: that was another request.
+        """
+        async with self._pool.connection() as conn:
+            repeated = await repository.repeated(conn, principal.tenant, idempotency)
+        if repeated is None:
+            return None
+        id, same = repeated
+        if not same:
+            raise key_reused()
+        return id
 
     async def prepare_and_admit(
         self, id: UUID, principal: Principal, idempotency: Idempotency | None, prepare: Prepare

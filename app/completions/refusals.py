@@ -30,14 +30,16 @@ def refusal(admission: Admission) -> AppError | None:
         case "too_long":
             return InvalidRequest("What this request goes on from has become too long.", code="history_too_long")
         case "key_reused":
-            return Unprocessable(
-                "This idempotency key was used for another request.",
-                code="idempotency_key_reused",
-                param="idempotency-key",
-            )
+            return key_reused()
         case "limited":
             return _limit(admission)
     return _previous(admission.outcome)
+
+
+def key_reused() -> AppError:
+    return Unprocessable(
+        "This idempotency key was used for another request.", code="idempotency_key_reused", param="idempotency-key"
+    )
 
 
 def limits_of(admission: Admission) -> Limits:

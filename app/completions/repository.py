@@ -11,7 +11,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from app.completions.estimate import Estimate
-from app.domain.completion import CompletionRequest
+from app.domain.completion import CompletionRequest, Idempotency
 from app.domain.ids import uuid7
 from app.domain.principal import Principal
 from app.prices import Asked, Rate
@@ -26,6 +26,9 @@ ADMIT: LiteralString = (
     " %(contents)b::bytea[], %(message_tokens)b::int[], %(previous)s, %(background)s, %(max_history)s,"
     " %(idempotency_key)s, %(request_sha256)b, %(asked)s, %(input_tokens)s, %(output_tokens)s,"
     " %(price_tiers)b::bigint[], %(input_prices)b::numeric[], %(output_prices)b::numeric[])"
+)
+REPEATED: LiteralString = (
+    "SELECT resource, request_sha256 FROM idempotency_keys WHERE tenant = %(tenant)s AND key = %(key)s"
 )
 KEEP_ALIVE: LiteralString = (
     "INSERT INTO instances AS i (id, home, lease_until) VALUES (%(id)s, %(home)s, clock_timestamp() + %(lease)s)"
@@ -200,6 +203,13 @@ def _of_price(submission: Submission) -> dict[str, object]:
         "input_prices": [rate.input for rate in submission.rates],
         "output_prices": [rate.output for rate in submission.rates],
     }
+
+
+async def repeated(conn: Connection, tenant: str, idempotency: Idempotency) -> tuple[UUID, bool] | None:
+    """What a request with this idempotency key has made, and whether that was the same request."""
+    cursor = await conn.execute(REPEATED, {"tenant": tenant, "key": idempotency.key})
+    row = await cursor.fetchone()
+    return (row[0], row[1] == idempotency.request_sha256) if row is not None else None
 
 
 async def keep_alive(conn: Connection, instance: UUID, home: str, lease: float) -> None:

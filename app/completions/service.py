@@ -76,6 +76,9 @@ class Completions:
         `prepare` makes it, by the id that it will have, in the transaction that admits it, and may change the
         conversation there, once it has locked it. Nothing of that remains if the request is refused.
         """
+        # What is there to prepare has changed since: so it must be found before, where it can be.
+        if idempotency is not None and (earlier := await self._admissions.earlier(principal, idempotency)) is not None:
+            return await self._again(principal, earlier)
         await self._engine.provider()
         id = uuid7()
 

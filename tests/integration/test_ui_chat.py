@@ -198,6 +198,31 @@ async def test_an_edited_question_takes_the_place_of_the_old_one(chat: Chat) -> 
     assert questions == ["one", "three"]
 
 
+@pytest.mark.parametrize("model", ["sim-529", "sim-reset", "sim-error-first"])
+@pytest.mark.parametrize("what", ["another answer", "an earlier answer", "an edited question"])
+async def test_what_would_be_replaced_stays_until_the_new_answer_has_begun(chat: Chat, model: str, what: str) -> None:
+    first = await chat.send("one")
+    await chat.send("two")
+    before = await chat.stored()
+    match what:
+        case "another answer":
+            failed = await chat.post(chat.messages[:-1], trigger="regenerate-message", model=model)
+        case "an earlier answer":
+            failed = await chat.post(chat.messages[:1], trigger="regenerate-message", messageId=first.id, model=model)
+        case _:
+            edited = [*chat.messages[:2], user("three", "u-two")]
+            failed = await chat.post(edited, messageId="u-two", model=model)
+    assert failed.status_code >= 500
+    assert await chat.stored() == before
+
+
+async def test_what_was_replaced_stays_away_once_the_new_answer_has_begun(chat: Chat) -> None:
+    await chat.send("one")
+    broken = await chat.post(chat.messages[:1], trigger="regenerate-message", model="sim-error-mid?after=6")
+    assert message_of(chunks_of(broken.content)).error
+    assert [role for role, _ in await chat.stored()] == ["user"]
+
+
 async def test_a_refused_regenerate_loses_nothing(chat: Chat) -> None:
     await chat.send("one")
     before = await chat.stored()
