@@ -36,6 +36,8 @@ class State(TypedDict):
     authenticate: Authenticate
     catalogue: Catalogue
     listing: Listing
+    # Of app.completions, which lies above: only that looks at it.
+    admissions: object
 
 
 def _settings(request: Request) -> Settings:

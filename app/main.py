@@ -11,6 +11,7 @@ from app.access import endpoints as access
 from app.access.authentication import Authenticator
 from app.access.repository import delete_expired_tokens
 from app.completions import endpoints as completions
+from app.completions.admission_queue import AdmissionQueue
 from app.config import Settings
 from app.conversations import endpoints as conversations
 from app.db.pool import create_pool
@@ -77,6 +78,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 authenticate=Authenticator(pool, settings),
                 catalogue=models,
                 listing=Listing(provider),
+                admissions=await stack.enter_async_context(AdmissionQueue(pool)),
             )
 
     # Routes, not routers: an included router builds each of its routes a second time, in the middle of the first

@@ -8,9 +8,11 @@ import msgspec
 import psycopg
 
 from app.completions import held_back, repository
+from app.completions.admission_queue import AdmissionQueue
 from app.completions.estimate import Estimate
 from app.completions.refusals import key_reused, refusal
-from app.completions.repository import Admission, Connection, Submission
+from app.completions.repository import Admission, Connection
+from app.completions.submission import Submission, admit
 from app.config import Settings
 from app.db.pool import Pool
 from app.domain.completion import CompletionRequest, Idempotency
@@ -29,14 +31,14 @@ Prepare = Callable[[Connection], Awaitable[CompletionRequest]]
 class Accepted(NamedTuple):
     """`admission.duplicate` is the completion that was meant, where the request is not the first of its key."""
 
-    request: CompletionRequest
-    asked: Asked
+    submission: Submission
     admission: Admission
 
 
 class Admissions:
-    def __init__(self, settings: Settings, pool: Pool, engine: Engine) -> None:
+    def __init__(self, settings: Settings, pool: Pool, engine: Engine, queue: AdmissionQueue) -> None:
         self._settings = settings
+        self._queue = queue
         self._pool = pool
         self._engine = engine
 
@@ -47,8 +49,8 @@ class Admissions:
         """
 
         async def attempt(instance: UUID) -> Accepted:
-            async with self._pool.connection() as conn:
-                return await self._submit(conn, id, principal, instance, request)
+            submission = self._submission(id, principal, instance, request)
+            return Accepted(submission, await self._queue.admit(submission))
 
         return await self._until_decided(attempt)
 
@@ -79,7 +81,8 @@ class Admissions:
                 async with conn.transaction():
                     await repository.hold_instance(conn, instance)
                     request = msgspec.structs.replace(await prepare(conn), idempotency=idempotency)
-                    accepted = await self._submit(conn, id, principal, instance, request)
+                    submission = self._submission(id, principal, instance, request)
+                    accepted = Accepted(submission, await admit(conn, submission))
                     if accepted.admission.outcome != "admitted":
                         raise _Undo(accepted)
             return accepted
@@ -100,12 +103,10 @@ class Admissions:
             await self._cure(accepted.admission, instance)
         raise Unavailable("The request could not be admitted. Try again.", retry_after=1)
 
-    async def _submit(
-        self, conn: Connection, id: UUID, principal: Principal, instance: UUID, request: CompletionRequest
-    ) -> Accepted:
+    def _submission(self, id: UUID, principal: Principal, instance: UUID, request: CompletionRequest) -> Submission:
         stored = msgspec.json.encode({**held_back.without_tokens(request.body), "messages": request.messages})
         asked = Asked.of(request.body, stored)
-        submission = Submission(
+        return Submission(
             id=id,
             principal=principal,
             instance=instance,
@@ -118,7 +119,6 @@ class Admissions:
             asked=asked,
             rates=self._engine.prices.rates(request.model, asked),
         )
-        return Accepted(request, asked, await repository.admit(conn, submission))
 
     async def _cure(self, admission: Admission, instance: UUID) -> None:
         """Do what lets the next try of `instance` succeed.

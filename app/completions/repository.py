@@ -8,13 +8,8 @@ from uuid import UUID
 import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
-from psycopg.types.json import Jsonb
 
-from app.completions.estimate import Estimate
-from app.domain.completion import CompletionRequest, Idempotency
-from app.domain.ids import uuid7
-from app.domain.principal import Principal
-from app.prices import Asked, Rate
+from app.domain.completion import Idempotency
 
 Connection = AsyncConnection[Any]
 
@@ -24,8 +19,11 @@ ADMIT: LiteralString = (
     " FROM admit(%(id)s, %(tenant)s, %(key_id)s, %(instance)s, %(home)s, %(lease)s, %(model)s, %(request)b, %(store)s,"
     " %(on_disconnect)s, %(metadata)s, %(conversation)s, %(message_ids)b::uuid[], %(roles)b::text[],"
     " %(contents)b::bytea[], %(message_tokens)b::int[], %(previous)s, %(background)s, %(max_history)s,"
-    " %(idempotency_key)s, %(request_sha256)b, %(asked)s, %(input_tokens)s, %(output_tokens)s,"
-    " %(price_tiers)b::bigint[], %(input_prices)b::numeric[], %(output_prices)b::numeric[])"
+    " %(idempotency_key)s, %(request_sha256)b, %(asked)s, %(input_tokens)s, %(output_tokens)s, %(rates)s)"
+)
+ADMIT_ALL: LiteralString = (
+    "SELECT outcome, reserved_input, refusal, retry_after, of_tenant, limits, remaining"
+    " FROM admit_all(%(instance)s, %(home)s, %(lease)s, %(ids)b::uuid[], %(requests)b::bytea[], %(others)b::text[])"
 )
 REPEATED: LiteralString = (
     "SELECT resource, request_sha256 FROM idempotency_keys WHERE tenant = %(tenant)s AND key = %(key)s"
@@ -78,20 +76,20 @@ class Admission(msgspec.Struct, frozen=True):
     """What the SQL function `admit` decided; its comment says what the outcomes mean."""
 
     outcome: str
-    busy_instance: UUID | None
-    busy_alive: bool | None
-    duplicate: UUID | None
-    system: bytes | None
-    history_roles: list[str] | None
-    history_contents: list[bytes] | None
-    chain_requests: list[bytes] | None
-    chain_answers: list[bytes | None] | None
-    reserved_input: int | None
-    refusal: str | None
-    retry_after: int | None
-    of_tenant: bool | None
-    limits: list[int | None] | None
-    remaining: list[int | None] | None
+    reserved_input: int | None = None
+    refusal: str | None = None
+    retry_after: int | None = None
+    of_tenant: bool | None = None
+    limits: list[int | None] | None = None
+    remaining: list[int | None] | None = None
+    duplicate: UUID | None = None
+    busy_instance: UUID | None = None
+    busy_alive: bool | None = None
+    system: bytes | None = None
+    history_roles: list[str] | None = None
+    history_contents: list[bytes] | None = None
+    chain_requests: list[bytes] | None = None
+    chain_answers: list[bytes | None] | None = None
 
 
 class CompletionRow(msgspec.Struct, frozen=True):
@@ -135,74 +133,6 @@ class Filter(msgspec.Struct, frozen=True):
     conversation: UUID | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
-
-
-class Submission(msgspec.Struct, frozen=True):
-    """All that `admit` decides on. `lease` is in seconds, `max_history` in bytes; `stored` is what is kept of it."""
-
-    id: UUID
-    principal: Principal
-    instance: UUID
-    home: str
-    lease: float
-    max_history: int
-    request: CompletionRequest
-    stored: bytes
-    estimate: Estimate
-    asked: Asked
-    rates: list[Rate]
-
-
-async def admit(conn: Connection, submission: Submission) -> Admission:
-    """Decide on a request and insert it, in one call and one transaction."""
-    async with conn.cursor(row_factory=class_row(Admission)) as cursor:
-        await cursor.execute(ADMIT, _of_request(submission.request) | _of_caller(submission) | _of_price(submission))
-        admission = await cursor.fetchone()
-    assert admission is not None
-    return admission
-
-
-def _of_request(request: CompletionRequest) -> dict[str, object]:
-    again = request.idempotency
-    return {
-        "model": request.model,
-        "store": request.store,
-        "on_disconnect": str(request.on_disconnect),
-        "metadata": Jsonb(request.metadata),
-        "conversation": request.conversation_id,
-        "message_ids": [uuid7() for _ in request.turn],
-        "roles": [message.role for message in request.turn],
-        "contents": [bytes(message.content) for message in request.turn],
-        "previous": request.previous_id,
-        "background": request.background,
-        "idempotency_key": again.key if again is not None else None,
-        "request_sha256": again.request_sha256 if again is not None else None,
-    }
-
-
-def _of_caller(submission: Submission) -> dict[str, object]:
-    return {
-        "id": submission.id,
-        "tenant": submission.principal.tenant,
-        "key_id": submission.principal.key_id,
-        "instance": submission.instance,
-        "home": submission.home,
-        "lease": timedelta(seconds=submission.lease),
-        "max_history": submission.max_history,
-        "request": submission.stored,
-    }
-
-
-def _of_price(submission: Submission) -> dict[str, object]:
-    return {
-        "asked": Jsonb(msgspec.to_builtins(submission.asked)),
-        "message_tokens": submission.estimate.turn,
-        "input_tokens": submission.estimate.input,
-        "output_tokens": submission.estimate.output,
-        "price_tiers": [rate.above for rate in submission.rates],
-        "input_prices": [rate.input for rate in submission.rates],
-        "output_prices": [rate.output for rate in submission.rates],
-    }
 
 
 async def repeated(conn: Connection, tenant: str, idempotency: Idempotency) -> tuple[UUID, bool] | None:

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from fastapi import Depends
+from fastapi import Depends, Request
 
 from app.completions import held_back, repository
 from app.completions.admission import Accepted, Admissions
+from app.completions.admission_queue import AdmissionQueue
 from app.completions.answers import Answer, Begun, Found
 from app.completions.history import history, lift_system
 from app.completions.refusals import limits_of
@@ -34,6 +35,13 @@ _CANCEL_WAIT = 2.0
 Prepare = Callable[[Connection, UUID], Awaitable[CompletionRequest]]
 
 
+def _admission_queue(request: Request) -> AdmissionQueue:
+    return request.state.admissions  # type: ignore[no-any-return]
+
+
+AdmissionQueueDep = Annotated[AdmissionQueue, Depends(_admission_queue)]
+
+
 class Completions:
     """One request's view of the completions: what endpoints of every dialect call."""
 
@@ -43,6 +51,7 @@ class Completions:
         catalogue: CatalogueDep,
         pool: PoolDep,
         engine: EngineDep,
+        queue: AdmissionQueueDep,
         request_id: RequestId,
     ) -> None:
         self._settings = settings
@@ -50,7 +59,7 @@ class Completions:
         self._pool = pool
         self._engine = engine
         self._request_id = request_id
-        self._admissions = Admissions(settings, pool, engine)
+        self._admissions = Admissions(settings, pool, engine, queue)
 
     async def create(self, principal: Principal, request: CompletionRequest) -> Answer:
         """Admit and launch; returns at the first event, or when it is time to answer without one.
@@ -106,7 +115,7 @@ class Completions:
         if generation is None:
             assert accepted.admission.duplicate is not None
             return await self._again(principal, accepted.admission.duplicate)
-        if not accepted.request.background:
+        if not accepted.submission.request.background:
             await generation.started(self._settings.peek_timeout)
         return Begun(generation, limits_of(accepted.admission))
 
@@ -132,7 +141,8 @@ class Completions:
         held_back.check(principal, request.body, [msgspec.json.decode(message.content) for message in request.messages])
 
     def _admitted(self, id: UUID, accepted: Accepted) -> Admitted:
-        request, admission = accepted.request, accepted.admission
+        submission, admission = accepted
+        request = submission.request
         body = dict(request.body)
         if admission.system is not None:
             body.setdefault("system", msgspec.json.decode(admission.system))
@@ -148,7 +158,7 @@ class Completions:
             request=ProviderRequest(body, request.version or self._settings.upstream_version, request.betas),
             on_disconnect=request.on_disconnect,
             request_id=self._request_id,
-            account=Account(request.model, accepted.asked, admission.reserved_input or 0, datetime.now(UTC)),
+            account=Account(request.model, submission.asked, admission.reserved_input or 0, datetime.now(UTC)),
         )
 
     async def get(self, principal: Principal, id: UUID) -> CompletionRow:

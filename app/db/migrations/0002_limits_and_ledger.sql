@@ -258,6 +258,26 @@ END
 $$;
 
 
+-- Make sure of an instance's lease, and keep it from being declared dead until the transaction ends; false if it was. Before
+-- any other lock: whoever ends completions holds it too, and then waits for others.
+CREATE FUNCTION hold_instance(p_instance uuid, p_home text, p_lease interval) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    v_instance instances;
+BEGIN
+    SELECT * INTO v_instance FROM instances WHERE id = p_instance;
+    IF NOT FOUND THEN
+        INSERT INTO instances (id, home, lease_until) VALUES (p_instance, p_home, clock_timestamp() + p_lease)
+        ON CONFLICT (id) DO NOTHING;
+    ELSIF v_instance.lease_until < clock_timestamp() + p_lease / 2 THEN
+        -- An idle instance lets its lease lapse; it has to hold before the first row is there to be judged by it.
+        UPDATE instances SET lease_until = clock_timestamp() + p_lease WHERE id = p_instance AND dead_at IS NULL;
+    END IF;
+    PERFORM 1 FROM instances WHERE id = p_instance AND dead_at IS NULL FOR SHARE;
+    RETURN FOUND;
+END
+$$;
+
+
 -- Decide on one request and insert it. `outcome` is one of
 --   admitted       with the conversation's history, in order, without the messages just appended
 --   duplicate      a request with this idempotency key and this body has made the completion `duplicate`
@@ -271,40 +291,28 @@ $$;
 --                  what stands against going on from `p_previous`; the last speaks of one further back in its chain
 -- `chain_requests` and `chain_answers` are those of `p_previous` and all before it, the oldest first; an answer of which
 -- nothing is kept is NULL. `reserved_input` is the estimate of all its input.
--- The price of a token is `p_input_prices[i]` and `p_output_prices[i]` for the last i whose `p_price_tiers[i]` is below the
--- number of input tokens; no prices, none known.
+-- `p_rates` holds [above, input, output]: the price of a token of either kind, where there are more than so many tokens of
+-- input; the last that fits counts. Where it is empty the price is not known.
 CREATE FUNCTION admit(
     p_id uuid, p_tenant text, p_key_id uuid, p_instance uuid, p_home text, p_lease interval,
     p_model text, p_request bytea, p_store boolean, p_on_disconnect text, p_metadata jsonb,
     p_conversation uuid, p_message_ids uuid[], p_roles text[], p_contents bytea[], p_message_tokens int[],
     p_previous uuid, p_background boolean, p_max_history bigint,
     p_idempotency_key text, p_request_sha256 bytea,
-    p_asked jsonb, p_input_tokens bigint, p_output_tokens bigint,
-    p_price_tiers bigint[], p_input_prices numeric[], p_output_prices numeric[],
+    p_asked jsonb, p_input_tokens bigint, p_output_tokens bigint, p_rates jsonb,
     OUT outcome text, OUT busy_instance uuid, OUT busy_alive boolean, OUT duplicate uuid,
     OUT system bytea, OUT history_roles text[], OUT history_contents bytea[],
     OUT chain_requests bytea[], OUT chain_answers bytea[], OUT reserved_input bigint,
     OUT refusal text, OUT retry_after int, OUT of_tenant boolean, OUT limits bigint[], OUT remaining bigint[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
-    v_instance instances;
     v_last int;
     v_chain uuid[];
     v_bytes bigint;
     v_reserved numeric;
     v_second bigint;
 BEGIN
-    SELECT * INTO v_instance FROM instances WHERE id = p_instance;
-    IF NOT FOUND THEN
-        INSERT INTO instances (id, home, lease_until) VALUES (p_instance, p_home, clock_timestamp() + p_lease)
-        ON CONFLICT (id) DO NOTHING;
-    ELSIF v_instance.lease_until < clock_timestamp() + p_lease / 2 THEN
-        -- An idle instance lets its lease lapse; it has to hold before the first row is there to be judged by it.
-        UPDATE instances SET lease_until = clock_timestamp() + p_lease WHERE id = p_instance AND dead_at IS NULL;
-    END IF;
-    -- Keeps the instance from being declared dead between here and the commit.
-    PERFORM 1 FROM instances WHERE id = p_instance AND dead_at IS NULL FOR SHARE;
-    IF NOT FOUND THEN
+    IF NOT hold_instance(p_instance, p_home, p_lease) THEN
         outcome := 'instance_dead';
         RETURN;
     END IF;
@@ -385,9 +393,9 @@ BEGIN
             reserved_input := reserved_input + v_bytes / 3;
         END IF;
 
-        SELECT reserved_input * p_input_prices[n.i] + p_output_tokens * p_output_prices[n.i] INTO v_reserved
-        FROM generate_subscripts(p_price_tiers, 1) AS n (i)
-        WHERE p_price_tiers[n.i] < reserved_input OR n.i = 1 ORDER BY n.i DESC LIMIT 1;
+        SELECT reserved_input * (r.rate ->> 1)::numeric + p_output_tokens * (r.rate ->> 2)::numeric INTO v_reserved
+        FROM jsonb_array_elements(p_rates) AS r (rate)
+        WHERE (r.rate ->> 0)::bigint <= reserved_input ORDER BY (r.rate ->> 0)::bigint DESC LIMIT 1;
         SELECT t.refusal, t.retry_after, t.of_tenant, t.second, t.limits, t.remaining
         INTO refusal, retry_after, of_tenant, v_second, limits, remaining
         FROM take(p_tenant, p_key_id, reserved_input + p_output_tokens, v_reserved) t;
@@ -417,6 +425,39 @@ BEGIN
     IF outcome <> 'admitted' AND p_idempotency_key IS NOT NULL THEN
         DELETE FROM idempotency_keys WHERE tenant = p_tenant AND key = p_idempotency_key;
     END IF;
+END
+$$;
+
+
+-- Several at once, for requests that stand alone: without a conversation, a previous completion or an idempotency key. So
+-- this waits for nothing but meters, and those are locked first, in the order that everybody keeps. `p_others` holds a JSON
+-- object each, with what else there is to say. Answers are in the order of `p_ids`.
+CREATE FUNCTION admit_all(
+    p_instance uuid, p_home text, p_lease interval, p_ids uuid[], p_requests bytea[], p_others text[]
+) RETURNS TABLE (
+    outcome text, reserved_input bigint, refusal text, retry_after int, of_tenant boolean, limits bigint[], remaining bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    v_others jsonb[] := p_others::jsonb[];
+BEGIN
+    PERFORM hold_instance(p_instance, p_home, p_lease);
+    PERFORM 1 FROM meters m
+    WHERE m.limited AND (m.tenant, m.key_id) IN (
+        SELECT o ->> 'tenant', (o ->> 'key_id')::uuid FROM unnest(v_others) o)
+       OR m.limited AND m.key_id IS NULL AND m.tenant IN (SELECT o ->> 'tenant' FROM unnest(v_others) o)
+    ORDER BY m.key_id NULLS LAST, m.tenant FOR UPDATE;
+    FOR v_i IN 1 .. array_length(p_ids, 1) LOOP
+        RETURN QUERY
+            SELECT a.outcome, a.reserved_input, a.refusal, a.retry_after, a.of_tenant, a.limits, a.remaining
+            FROM admit(
+                p_ids[v_i], v_others[v_i] ->> 'tenant', (v_others[v_i] ->> 'key_id')::uuid, p_instance, p_home, p_lease,
+                v_others[v_i] ->> 'model', p_requests[v_i], (v_others[v_i] ->> 'store')::boolean,
+                v_others[v_i] ->> 'on_disconnect', v_others[v_i] -> 'metadata',
+                NULL, NULL, NULL, NULL, NULL, NULL, (v_others[v_i] ->> 'background')::boolean, 0,
+                NULL, NULL,
+                v_others[v_i] -> 'asked', (v_others[v_i] ->> 'input_tokens')::bigint,
+                (v_others[v_i] ->> 'output_tokens')::bigint, v_others[v_i] -> 'rates') a;
+    END LOOP;
 END
 $$;
 
