@@ -37,6 +37,7 @@ class _Messages(msgspec.Struct, frozen=True):
     messages: Annotated[list[NewMessage], msgspec.Meta(min_length=1)]
     max_tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)] | None = None
     stream: bool = False
+    thread: Any = None
 
 
 @router.post("", openapi_extra=_BODY, summary="Create a message")
@@ -97,9 +98,16 @@ async def count_tokens(
 
 def _checked(raw: bytes) -> _Messages:
     try:
-        return msgspec.json.decode(raw, type=_Messages)
+        message = msgspec.json.decode(raw, type=_Messages)
     except msgspec.ValidationError as exc:
         raise InvalidRequest(str(exc)) from None
+    if message.thread is not None:
+        # The upstream would keep it under our key, which all tenants share. By this code, the SDKs' tool runners know
+        # to send the whole conversation instead.
+        raise InvalidRequest(
+            "thread: not supported; send the whole conversation.", code="thread_unsupported_request", param="thread"
+        )
+    return message
 
 
 def _rest(body: dict[str, Any]) -> dict[str, Any]:

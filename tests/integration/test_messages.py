@@ -120,6 +120,18 @@ async def test_a_system_message_inside_the_list(headwater: Headwater, client: ht
     assert asked(headwater).body["messages"] == messages
 
 
+@pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+async def test_no_thread_is_kept_upstream(
+    headwater: Headwater, client: httpx.AsyncClient, path: str, thread: dict[str, str]
+) -> None:
+    response = await client.post(path, json=BODY | {"thread": thread})
+    error = response.json()["error"]
+    assert (response.status_code, error["type"]) == (400, "invalid_request_error")
+    assert error["details"]["error_code"] == "thread_unsupported_request"
+    assert headwater.upstream.requests == []
+
+
 async def test_max_tokens_of_zero_warms_the_cache(headwater: Headwater, client: httpx.AsyncClient) -> None:
     response = await client.post("/v1/messages", json=BODY | {"max_tokens": 0})
     assert (response.status_code, response.json()["content"]) == (200, [])

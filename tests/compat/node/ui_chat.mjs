@@ -1,5 +1,4 @@
-// The chat of @ai-sdk/react, as `useChat` drives it, against a running Headwater with a simulated upstream.
-// Told by the environment: TEST_URL and TEST_KEY. The transport is the default one, with its default paths.
+// The chat of @ai-sdk/react, as `useChat` drives it. The transport is the default one, with its default paths.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -8,26 +7,23 @@ import { test } from "node:test";
 import { Chat } from "@ai-sdk/react";
 import { DefaultChatTransport, lastAssistantMessageIsCompleteWithToolCalls } from "ai";
 
-const BASE = process.env.TEST_URL;
-const HEADERS = { authorization: `Bearer ${process.env.TEST_KEY}` };
+import { BASE, BROKEN, CITY, KEY, native, until } from "./checks.mjs";
+
+const headersOf = (key) => ({ authorization: `Bearer ${key}` });
 const OK = "sim-ok?rate=0&tokens=12";
 const SLOW = "sim-ok?rate=20&tokens=400";
-const WEATHER = {
-  name: "get_weather",
-  description: "The weather of a city.",
-  input_schema: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
-};
+const WEATHER = { name: "get_weather", description: "The weather of a city.", input_schema: CITY };
 
 // A page's relative URLs.
 const onOurServer = (url, init) => fetch(new URL(url, BASE), init);
 
-function open({ id = randomUUID(), model = OK, body = {}, fetch = onOurServer, last = false, ...init } = {}) {
+function open({ id = randomUUID(), model = OK, body = {}, fetch = onOurServer, last = false, key = KEY, ...init } = {}) {
   const prepare = ({ id, messages, trigger, messageId, body }) => ({
     body: { ...body, id, trigger, messageId, messages: messages.slice(-1) },
   });
   const transport = new DefaultChatTransport({
     fetch,
-    headers: HEADERS,
+    headers: headersOf(key),
     body: { model, ...body },
     ...(last ? { prepareSendMessagesRequest: prepare } : {}),
   });
@@ -36,29 +32,18 @@ function open({ id = randomUUID(), model = OK, body = {}, fetch = onOurServer, l
 
 const textOf = (message) => message.parts.filter((part) => part.type === "text").map((part) => part.text).join("");
 
-const api = async (path, init = {}) => {
-  const response = await onOurServer(path, { ...init, headers: HEADERS });
-  return response.status === 204 ? null : response.json();
-};
+const stop = (chat) => native(`/api/chat/${chat.id}/stop`, { method: "POST" });
 
 async function stored(chat) {
-  const found = await api(`/v1/conversations?external_id=${chat.id}`);
-  return (await api(`/v1/conversations/${found.data[0].id}/messages`)).data;
+  const found = await native(`/v1/conversations?external_id=${chat.id}`);
+  return (await native(`/v1/conversations/${found.data[0].id}/messages`)).data;
 }
 
 const streamStatus = async (chat) => {
-  const response = await onOurServer(`/api/chat/${chat.id}/stream`, { headers: HEADERS });
+  const response = await onOurServer(`/api/chat/${chat.id}/stream`, { headers: headersOf(KEY) });
   await response.body?.cancel();
   return response.status;
 };
-
-async function until(condition, what) {
-  const end = Date.now() + 15_000;
-  while (!condition()) {
-    assert.ok(Date.now() < end, `never: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
 
 const hasText = (chat) => chat.lastMessage?.role === "assistant" && textOf(chat.lastMessage).length > 20;
 
@@ -176,7 +161,7 @@ test("stop closes the stream, and its endpoint stops the answer", async () => {
   const reader = open({ id: chat.id, messages: [chat.messages[0]] });
   const reading = reader.resumeStream();
   await until(() => hasText(reader), "text");
-  await api(`/api/chat/${chat.id}/stop`, { method: "POST" });
+  await stop(chat);
   assert.equal(await streamStatus(chat), 204);
   await reading;
   assertReady(reader);
@@ -193,7 +178,7 @@ test("a busy chat says so", async () => {
   await other.sendMessage({ text: "Me too" });
   assert.equal(other.status, "error");
   assert.equal(other.error.message, "This conversation has a running completion.");
-  await api(`/api/chat/${chat.id}/stop`, { method: "POST" });
+  await stop(chat);
   await sent;
 });
 
@@ -285,13 +270,45 @@ test("an error before the stream is a short text, and regenerate asks again", as
   assert.deepEqual((await stored(chat)).map((message) => message.role), ["user", "assistant"]);
 });
 
-test("an error in the stream is an error, and regenerate asks again", async () => {
-  const chat = open({ model: "sim-error-mid?after=8&rate=0&tokens=40" });
+for (const fault of BROKEN) {
+  test(`an answer that breaks off is an error, and regenerate asks again: ${fault}`, async () => {
+    const chat = open({ model: `sim-${fault}?after=8&rate=0&tokens=40` });
+    await chat.sendMessage({ text: "Hello" });
+    assert.equal(chat.status, "error");
+    assert.ok(chat.error.message.length > 0);
+    assert.ok(textOf(chat.lastMessage).length > 0);
+    assert.ok(chat.lastMessage.parts.every((part) => part.state !== "streaming"));
+    await chat.regenerate({ body: { model: OK } });
+    assertReady(chat);
+    assert.deepEqual((await stored(chat)).map((message) => message.role), ["user", "assistant"]);
+  });
+}
+
+test("a wrong key is told as a short text", async () => {
+  const chat = open({ key: "hw_wrong" });
   await chat.sendMessage({ text: "Hello" });
   assert.equal(chat.status, "error");
-  assert.ok(textOf(chat.lastMessage).length > 0);
-  assert.ok(chat.lastMessage.parts.every((part) => part.state !== "streaming"));
-  await chat.regenerate({ body: { model: OK } });
+  assert.equal(chat.error.message, "This API key is not valid.");
+});
+
+test("a browser token of the chat is enough", async () => {
+  const id = randomUUID();
+  const conversation = await native("/v1/conversations", { method: "POST", external_id: id });
+  const { token } = await native("/v1/tokens", { method: "POST", conversation_id: conversation.id });
+  const chat = open({ id, key: token });
+  await chat.sendMessage({ text: "Hello" });
   assertReady(chat);
-  assert.deepEqual((await stored(chat)).map((message) => message.role), ["user", "assistant"]);
+
+  const sent = chat.sendMessage({ text: "More" }, { body: { model: SLOW } });
+  await until(() => chat.messages.length === 4 && hasText(chat), "text");
+  const reader = open({ id, key: token, messages: chat.messages.slice(0, 3) });
+  const reading = reader.resumeStream();
+  await until(() => reader.messages.length === 4 && hasText(reader), "text");
+  await native(`/api/chat/${id}/stop`, { method: "POST", key: token });
+  await Promise.all([sent, reading]);
+  assertReady(reader);
+
+  const elsewhere = open({ key: token });
+  await elsewhere.sendMessage({ text: "Hello" });
+  assert.equal(elsewhere.status, "error");
 });
