@@ -51,16 +51,25 @@ def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
 
 @router.post("", openapi_extra=_BODY, summary="Create a completion")
 async def create(
-    request: Request, caller: BoundCaller, completions: CompletionsDep, settings: SettingsDep, again: IdempotencyDep
+    request: Request,
+    caller: BoundCaller,
+    completions: CompletionsDep,
+    settings: SettingsDep,
+    again: IdempotencyDep,
+    last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Streams the plain dialect, or answers the completion in one piece with `stream: false`."""
+    """Streams the plain dialect, or answers the completion in one piece with `stream: false`.
+
+    Sent again with the same `Idempotency-Key` and a `Last-Event-ID`, it reads on behind that position.
+    """
     decoded, raw = await json_object(request)
     created = _validated(decoded)
     asked = msgspec.structs.replace(completion_request(created, raw), idempotency=again)
     answer = await completions.create(caller, asked)
     answer_headers = headers(answer, settings, limit_headers.native)
     if created.stream:
-        return event_stream(answer.reading(), PlainEncoder(), settings, headers=answer_headers)
+        after = stream_position(last_event_id) if answer.replayed else 0
+        return event_stream(answer.reading(), PlainEncoder(), settings, after=after, headers=answer_headers)
     if (fold := await answer.whole(request.receive)) is None:
         return Response()
     row = await completions.get(caller, answer.id)

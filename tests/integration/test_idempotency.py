@@ -74,6 +74,17 @@ async def test_a_running_stream_is_read_from_its_start(client: httpx.AsyncClient
     assert len(headwater.asked("sim-ok?rate=40&tokens=80&key=running")) == 1
 
 
+async def test_behind_a_position_it_is_read_on(client: httpx.AsyncClient) -> None:
+    body = of("/v1/completions", model())
+    whole = frames((await client.post("/v1/completions", json=body)).text)
+    for last in whole:
+        rest = await client.post("/v1/completions", json=body, headers={"last-event-id": str(last.id)})
+        assert rest.status_code == 200
+        assert frames(rest.text) == whole[whole.index(last) + 1 :]
+    wrong = await client.post("/v1/completions", json=body, headers={"last-event-id": "x"})
+    assert wrong.status_code == 400
+
+
 @pytest.mark.parametrize("path", DIALECTS)
 async def test_with_another_body_it_is_refused(client: httpx.AsyncClient, headwater: Headwater, path: str) -> None:
     await client.post(path, json=of(path, model()))
