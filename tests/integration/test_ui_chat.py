@@ -1,17 +1,24 @@
 """`/api/chat` over a running service: what `useChat` sends, and what it must get."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from local.upstream import SimulatedUpstream
+from tests.support.headwater import Headwater
 from tests.support.service import Service, StartService, make_key
 from tests.support.ui_message import UiMessage, chunks_of, message_of
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SERVICE = {"max_retries": 0, "control_tick": 0.3}
+_numbers = itertools.count()
 OK = "sim-ok?rate=0&tokens=12"
 SLOW = "sim-ok?rate=20&tokens=400"
 
@@ -59,12 +66,25 @@ class Chat:
 
 
 @pytest.fixture
-async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with service.client() as client:
-        yield client
+def service(headwater: Headwater) -> Service:
+    return headwater.service
 
 
 @pytest.fixture
+def upstream(headwater: Headwater) -> SimulatedUpstream:
+    return headwater.upstream
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A tenant of the test's own."""
+    async with service.client(service.admin_key) as admin:
+        key = await make_key(admin, tenant=f"chats-{next(_numbers)}")
+    async with service.client(key) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def chat(client: httpx.AsyncClient) -> Chat:
     return Chat(client, "chat-1")
 
@@ -494,11 +514,9 @@ async def test_thoughts_round_trip(chat: Chat, upstream: SimulatedUpstream) -> N
 
 @pytest.mark.parametrize("fault", ["400", "401", "429", "500", "529", "error-first"])
 async def test_an_error_before_the_first_byte_is_a_status_with_a_short_text(
-    start_service: StartService, fault: str
+    client: httpx.AsyncClient, fault: str
 ) -> None:
-    service = await start_service(max_retries=0)
-    async with service.client() as client:
-        response = await Chat(client, "c", f"sim-{fault}").post([user("x")])
+    response = await Chat(client, "c", f"sim-{fault}").post([user("x")])
     assert response.status_code >= 400
     assert response.headers["content-type"].startswith("text/plain")
     assert 0 < len(response.text) < 300
@@ -575,7 +593,7 @@ async def test_what_cannot_be_read_is_refused_in_plain_text(client: httpx.AsyncC
 async def test_tenants_have_chats_of_their_own(service: Service, client: httpx.AsyncClient) -> None:
     async with service.client(service.admin_key) as admin:
         foreign = await make_key(admin, tenant="other")
-    await running(Chat(client, "c", SLOW))
+    await running(Chat(client, "c", "sim-ok?rate=20&tokens=40"))
     async with service.client(foreign) as other:
         theirs = Chat(other, "c")
         assert (await theirs.stream()).status_code == 204  # as for any chat that they have not got
