@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__, catalogue, error_handlers, health, observability
 from app.access import endpoints as access
+from app.access import usage_endpoints as usage
 from app.access.authentication import Authenticator
 from app.access.repository import delete_expired_tokens
 from app.completions import endpoints as completions
@@ -25,6 +26,7 @@ from app.streaming.engine import Engine
 
 # What a page on another origin may read of an answer.
 EXPOSED_HEADERS = [
+    "link",
     "location",
     "request-id",
     "retry-after",
@@ -36,6 +38,7 @@ EXPOSED_HEADERS = [
 _ROUTERS = (
     health.router,
     access.router,
+    usage.router,
     conversations.router,
     completions.router,
     messages.router,
