@@ -89,7 +89,7 @@ class Admissions:
         self, conn: Connection, id: UUID, principal: Principal, instance: UUID, request: CompletionRequest
     ) -> Accepted:
         stored = msgspec.json.encode({**held_back.without_tokens(request.body), "messages": request.messages})
-        asked = Asked.of(request.body, stored)
+        asked = Asked.of(request.body, stored, held_back.server_tools(request.body))
         submission = Submission(
             id=id,
             principal=principal,
