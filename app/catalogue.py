@@ -30,7 +30,10 @@ Dollars = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
 
 class Price(BaseModel):
-    """For a million tokens. What is read from the cache or written to it costs as other input where nothing is said."""
+    """For a million tokens. What is read from the cache or written to it costs as other input where nothing is said.
+
+    What else may be asked for (another speed or tier, searches where nothing is said of them) has no known price then.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

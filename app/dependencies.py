@@ -92,12 +92,13 @@ async def authenticated(request: Request) -> Principal:
     return await request.state.authenticate(_credentials(request))  # type: ignore[no-any-return]
 
 
-def requires(scope: Scope, *, allow_bound: bool = False) -> Callable[[Principal], Awaitable[Principal]]:
-    """A dependency: the caller, if its key has `scope`; browser tokens only where the endpoint checks their bounds."""
+def requires(*scopes: Scope, allow_bound: bool = False) -> Callable[[Principal], Awaitable[Principal]]:
+    """A dependency: the caller, if its key has one of `scopes`; browser tokens only where their bounds are checked."""
 
     async def check(principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
-        if scope not in principal.scopes:
-            raise PermissionDenied(f"This key lacks the scope `{scope}`.", code="missing_scope")
+        if principal.scopes.isdisjoint(scopes):
+            wanted = " or ".join(f"`{scope}`" for scope in scopes)
+            raise PermissionDenied(f"This key lacks the scope {wanted}.", code="missing_scope")
         if principal.bound and not allow_bound:
             raise PermissionDenied("A browser token cannot be used here.", code="token_out_of_bounds")
         return principal

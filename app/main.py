@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__, catalogue, error_handlers, health, observability
 from app.access import endpoints as access
+from app.access import usage_endpoints as usage
 from app.access.authentication import Authenticator
 from app.access.repository import delete_expired_tokens
 from app.completions import endpoints as completions
@@ -23,9 +24,12 @@ from app.prices import Prices
 from app.providers.listing import Listing
 from app.providers.load import LazyProvider
 from app.streaming.engine import Engine
+from app.wire import limit_headers
 
 # What a page on another origin may read of an answer.
 EXPOSED_HEADERS = [
+    "idempotent-replayed",
+    "link",
     "location",
     "request-id",
     "retry-after",
@@ -33,10 +37,12 @@ EXPOSED_HEADERS = [
     "x-ignored-params",
     "x-request-id",
     "x-should-retry",
+    *limit_headers.NAMES,
 ]
 _ROUTERS = (
     health.router,
     access.router,
+    usage.router,
     conversations.router,
     completions.router,
     messages.router,

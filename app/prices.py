@@ -4,7 +4,7 @@ What has no known price costs None, never 0: an unknown model, and whatever else
 in a way which is not known.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -22,24 +22,46 @@ if TYPE_CHECKING:
 _PROVIDERS: Final = {"anthropic": "anthropic", "bedrock": "aws", "aws": "anthropic"}
 # Tiers that cost what the list says.
 _LISTED_TIERS: Final = (None, "auto", "standard", "standard_only")
-_LISTED_PLACES: Final = (None, "global")
+_LISTED_SPEEDS: Final = (None, "standard")
+_LISTED_PLACES: Final = (None, "global", "not_available")
+# Server tools that the list knows all about (Anthropic's documentation, "Pricing"): a fetch costs its tokens alone.
+_SEARCH: Final = "web_search_"
+_KNOWN_TOOLS: Final = (_SEARCH, "web_fetch_")
 _MILLION: Final = 1_000_000
 
 
 class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What of a request its price depends on, beside the model. `cache` is the dearest kind of write it asks for."""
+    """What of a request its price depends on, beside the model.
+
+    `cache` is the dearest kind of write it asks for; `server_tools` are the types of tools that run on the upstream.
+    """
 
     speed: str | None = None
     service_tier: str | None = None
     inference_geo: str | None = None
     cache: str | None = None
+    server_tools: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, body: Mapping[str, Any], request: bytes) -> Self:
+    def of(cls, body: Mapping[str, Any], request: bytes, server_tools: Iterable[str] = ()) -> Self:
         """`request` is the JSON of all that is sent on."""
         cache = ("1h" if b'"1h"' in request else "5m") if b'"cache_control"' in request else None
         options = {name: body.get(name) for name in ("speed", "service_tier", "inference_geo")}
-        return cls(cache=cache, **{name: str(value) for name, value in options.items() if value is not None})
+        told = {name: str(value) for name, value in options.items() if value is not None}
+        return cls(cache=cache, server_tools=tuple(sorted(set(server_tools))), **told)
+
+    @property
+    def searches(self) -> bool:
+        return any(tool.startswith(_SEARCH) for tool in self.server_tools)
+
+    def as_served(self, counts: Counts) -> Self:
+        """What was asked for is a wish, of which the upstream tells what it has granted."""
+        return msgspec.structs.replace(
+            self,
+            service_tier=counts.service_tier or self.service_tier,
+            speed=counts.speed or self.speed,
+            inference_geo=counts.inference_geo or self.inference_geo,
+        )
 
 
 class Rate(NamedTuple):
@@ -67,16 +89,14 @@ class Prices:
     def rates(self, model: str, asked: Asked) -> list[Rate]:
         """What to reserve for a token, by the length of the input; none where the price is not known."""
         price = self._price(model, asked, datetime.now(UTC))
-        if price is None:
+        if price is None or (asked.searches and price.web_searches_kcount is None):
             return []
         return [_rate(price, above, asked.cache) for above in sorted({0, *_tiers(price)})]
 
     def cost(self, model: str, asked: Asked, counts: Counts, at: datetime) -> Cost | None:
         """What it came to by the prices of the time `at`; None where they are not known."""
-        if counts.service_tier is not None:
-            asked = msgspec.structs.replace(asked, service_tier=counts.service_tier)
-        price = self._price(model, asked, at)
-        if price is None:
+        price = self._price(model, asked.as_served(counts), at)
+        if price is None or (counts.web_searches and price.web_searches_kcount is None):
             return None
         amount = price.calc_price(_usage(counts))["total_price"]
         return Cost(amount, str(price))
@@ -84,8 +104,10 @@ class Prices:
     def _price(self, model: str, asked: Asked, at: datetime) -> "ModelPrice | None":
         if asked.service_tier not in _LISTED_TIERS or asked.inference_geo not in _LISTED_PLACES:
             return None
+        if not all(tool.startswith(_KNOWN_TOOLS) for tool in asked.server_tools):
+            return None
         if model in self._own:
-            return None if asked.speed else _own(self._own[model])
+            return None if asked.speed not in _LISTED_SPEEDS else _own(self._own[model])
         return _listed(self._provider, model, asked.speed, at)
 
 
@@ -110,7 +132,7 @@ def _listed(provider: str, model: str, speed: str | None, at: datetime) -> "Mode
         _, found = get_snapshot().find_provider_model(model, None, provider, None)
     except LookupError:
         return None
-    context = {"speed": speed} if speed and speed != "standard" else {}
+    context = {} if speed in _LISTED_SPEEDS else {"speed": speed}
     if context and not any(variant.when == context for variant in found.price_variants or ()):
         return None
     return found.get_prices(at, context)

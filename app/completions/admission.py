@@ -105,7 +105,7 @@ class Admissions:
 
     def _submission(self, id: UUID, principal: Principal, instance: UUID, request: CompletionRequest) -> Submission:
         stored = msgspec.json.encode({**held_back.without_tokens(request.body), "messages": request.messages})
-        asked = Asked.of(request.body, stored)
+        asked = Asked.of(request.body, stored, held_back.server_tools(request.body))
         return Submission(
             id=id,
             principal=principal,

@@ -35,23 +35,24 @@ KEEP_ALIVE: LiteralString = (
 )
 HOLD_INSTANCE: LiteralString = "SELECT FROM instances WHERE id = %(id)s AND dead_at IS NULL FOR SHARE"
 COLUMNS: LiteralString = (
-    "id, conversation_id, previous_id, status, model, stop_reason, usage, error, attempts, store, background,"
-    " on_disconnect, metadata,"
-    " cancel_requested_at, created_at, first_event_at, finished_at, instance_id,"
-    " status = 'streaming' AND NOT EXISTS (SELECT FROM instances i WHERE i.id = completions.instance_id"
+    "c.id, c.conversation_id, c.previous_id, c.status, c.model, c.stop_reason, c.usage, c.error, c.attempts, c.store,"
+    " c.background, c.on_disconnect, c.metadata, c.cancel_requested_at, c.created_at, c.first_event_at, c.finished_at,"
+    " c.instance_id, trim_scale(l.cost)::text AS cost, l.estimated,"
+    " c.status = 'streaming' AND NOT EXISTS (SELECT FROM instances i WHERE i.id = c.instance_id"
     " AND lease_holds(i.lease_until, i.dead_at, %(lease)s)) AS lost"
 )
+BOOKED: LiteralString = " FROM completions c LEFT JOIN ledger l ON l.completion_id = c.id"
 GET: LiteralString = (
-    "SELECT " + COLUMNS + ", request, content FROM completions WHERE id = %(id)s AND tenant = %(tenant)s"
+    "SELECT " + COLUMNS + ", c.request, c.content" + BOOKED + " WHERE c.id = %(id)s AND c.tenant = %(tenant)s"
 )
 LIST: LiteralString = (
-    "SELECT " + COLUMNS + " FROM completions WHERE tenant = %(tenant)s"
-    " AND (%(cursor)s::uuid IS NULL OR id < %(cursor)s)"
-    " AND (%(status)s::text IS NULL OR status = %(status)s)"
-    " AND (%(conversation)s::uuid IS NULL OR conversation_id = %(conversation)s)"
-    " AND (%(created_after)s::timestamptz IS NULL OR created_at >= %(created_after)s)"
-    " AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)"
-    " ORDER BY id DESC LIMIT %(limit)s"
+    "SELECT " + COLUMNS + BOOKED + " WHERE c.tenant = %(tenant)s"
+    " AND (%(cursor)s::uuid IS NULL OR c.id < %(cursor)s)"
+    " AND (%(status)s::text IS NULL OR c.status = %(status)s)"
+    " AND (%(conversation)s::uuid IS NULL OR c.conversation_id = %(conversation)s)"
+    " AND (%(created_after)s::timestamptz IS NULL OR c.created_at >= %(created_after)s)"
+    " AND (%(created_before)s::timestamptz IS NULL OR c.created_at < %(created_before)s)"
+    " ORDER BY c.id DESC LIMIT %(limit)s"
 )
 CONTENTS: LiteralString = (
     "SELECT id, content FROM completions WHERE id = ANY (%(ids)b::uuid[]) AND tenant = %(tenant)s"
@@ -93,7 +94,10 @@ class Admission(msgspec.Struct, frozen=True):
 
 
 class CompletionRow(msgspec.Struct, frozen=True):
-    """`lost` says that it streams no more, although nobody has ended it: the lease of its owner has run out."""
+    """`lost` says that it streams no more, although nobody has ended it: the lease of its owner has run out.
+
+    `cost` (in dollars) and `estimated` are the ledger's; they are None while it is open.
+    """
 
     id: UUID
     conversation_id: UUID | None
@@ -113,6 +117,8 @@ class CompletionRow(msgspec.Struct, frozen=True):
     first_event_at: datetime | None
     finished_at: datetime | None
     instance_id: UUID
+    cost: str | None
+    estimated: bool | None
     lost: bool
     request: bytes | None = None
     content: bytes | None = None

@@ -1,34 +1,42 @@
 """Token counts of one completion, as they are billed."""
 
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
 import msgspec
 
+# More than any model takes or writes: what is beyond is no count, and would not fit into the ledger.
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+
 
 class _CacheCreation(msgspec.Struct, frozen=True):
-    ephemeral_5m_input_tokens: int = 0
-    ephemeral_1h_input_tokens: int = 0
+    ephemeral_5m_input_tokens: Count = 0
+    ephemeral_1h_input_tokens: Count = 0
 
 
 class _ServerToolUse(msgspec.Struct, frozen=True):
-    web_search_requests: int = 0
+    web_search_requests: Count = 0
 
 
 class _Told(msgspec.Struct, frozen=True):
     """`usage` of the Messages API (its reference, "Messages")."""
 
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
     cache_creation: _CacheCreation | None = None
     server_tool_use: _ServerToolUse | None = None
     service_tier: str | None = None
+    speed: str | None = None
+    inference_geo: str | None = None
     estimated: bool = False
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """What was counted. The four kinds of input do not overlap; `service_tier` is the one that served it."""
+    """What was counted. The four kinds of input do not overlap.
+
+    `service_tier`, `speed` and `inference_geo` are those that served it, where the upstream tells.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -37,6 +45,8 @@ class Counts(msgspec.Struct, frozen=True):
     cache_write_1h_tokens: int = 0
     web_searches: int = 0
     service_tier: str | None = None
+    speed: str | None = None
+    inference_geo: str | None = None
     estimated: bool = False
 
     @classmethod
@@ -56,6 +66,8 @@ class Counts(msgspec.Struct, frozen=True):
             cache_write_1h_tokens=for_an_hour,
             web_searches=told.server_tool_use.web_search_requests if told.server_tool_use else 0,
             service_tier=told.service_tier,
+            speed=told.speed,
+            inference_geo=told.inference_geo,
             estimated=told.estimated,
         )
 

@@ -58,14 +58,15 @@ class Interruption:
         return len(ends) == _AT_ONCE
 
     async def _settlement(self, conn: Connection, id: UUID) -> Settlement:
-        events = await stored_events(conn, id)
-        error = AppError("The instance that produced this answer was lost.", code="interrupted")
-        end = error_end((events[-1].seq if events else 0) + LOST_AT_MOST, error, None)
+        events: list[Event] = []
+        fold = MessageFold()
         try:
+            events = await stored_events(conn, id)
             fold = _folded(events)
         except (msgspec.MsgspecError, KeyError):
             _log.exception("what is stored of %s cannot be read", id)  # it must not hold up the others
-            fold = MessageFold()
+        error = AppError("The instance that produced this answer was lost.", code="interrupted")
+        end = error_end((events[-1].seq if events else 0) + LOST_AT_MOST, error, None)
         bill = await self._bill(conn, id, fold)
         return settlement(id, Status.INTERRUPTED, events, end, fold, bill, attempts=0, first_event_ms=None)
 

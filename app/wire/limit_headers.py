@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from app.domain.limits import WINDOW_SECONDS, Limits, Window
 
@@ -45,3 +46,7 @@ def _named(limits: Limits) -> Iterator[tuple[str, Window]]:
         yield "requests", limits.requests
     if limits.tokens is not None:
         yield "tokens", limits.tokens
+
+
+_ALL: Final = Limits(Window(0, 0), Window(0, 0))
+NAMES: Final = [name for tell in (native, anthropic, openai) for name in tell(_ALL)]

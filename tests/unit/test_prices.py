@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from app.catalogue import Catalogue, Model, Price
@@ -48,12 +49,16 @@ def amount(prices: Prices, model: str, counts: Counts, asked: Asked | None = Non
     [
         pytest.param(listed, OPUS, "56.75", id="listed"),  # 5 + 25 + 0.5 + 6.25 + 10 + 10
         pytest.param(own, OPUS, "56.75", id="not-in-the-file"),
-        pytest.param(own, "ours", "6", id="own-without-cache"),  # 4 of input + 2, and searches for nothing
         pytest.param(own, "ours-cached", "16.35", id="own-with-cache"),  # 1 + 2 + 0.1 + 1.25 + 2 + 10
     ],
 )
 def test_every_kind_of_token_has_its_price(prices: Prices, model: str, dollars: str) -> None:
     assert amount(prices, model, ALL_KINDS) == Decimal(dollars)
+
+
+def test_an_own_price_counts_the_cache_as_other_input_and_no_searches() -> None:
+    assert amount(own, "ours", msgspec.structs.replace(ALL_KINDS, web_searches=0)) == Decimal(6)  # 4 of input + 2
+    assert amount(own, "ours", ALL_KINDS) is None
 
 
 @pytest.mark.parametrize(
@@ -79,16 +84,53 @@ def test_speed_has_its_price() -> None:
         pytest.param(OPUS, Asked(inference_geo="us"), Counts(), id="place"),
         pytest.param(OPUS, Asked(service_tier="priority"), Counts(), id="tier-asked-for"),
         pytest.param(OPUS, Asked(), Counts(service_tier="priority"), id="tier-that-served"),
+        pytest.param(OPUS, Asked(), Counts(speed="warp"), id="speed-that-served"),
+        pytest.param(OPUS, Asked(), Counts(inference_geo="us"), id="place-that-served"),
+        pytest.param(OPUS, Asked(server_tools=("code_execution_20250825",)), Counts(), id="tool-with-a-price-by-time"),
+        pytest.param(OPUS, Asked(server_tools=("web_fetch_20250910", "future_tool")), Counts(), id="future-tool"),
         pytest.param("ours", Asked(speed="fast"), Counts(), id="own-price-says-nothing-of-speed"),
+        pytest.param("ours", Asked(server_tools=("web_search_1",)), Counts(web_searches=1), id="nor-of-searches"),
     ],
 )
 def test_what_is_not_known_costs_none_and_never_0(model: str, asked: Asked, counts: Counts) -> None:
     assert amount(own, model, counts, asked) is None
 
 
-def test_the_tier_that_served_counts_not_the_one_that_was_hoped_for() -> None:
-    counts = Counts(input_tokens=1_000_000, service_tier="standard")
-    assert amount(listed, OPUS, counts, Asked(service_tier="priority")) == Decimal(5)
+@pytest.mark.parametrize(
+    ("asked", "served", "dollars"),
+    [
+        (Asked(service_tier="priority"), {"service_tier": "standard"}, "30"),
+        (Asked(speed="fast"), {"speed": "standard"}, "30"),
+        (Asked(), {"speed": "fast"}, "60"),
+        (Asked(inference_geo="us"), {"inference_geo": "global"}, "30"),
+        (Asked(), {"inference_geo": "not_available"}, "30"),
+    ],
+)
+def test_what_served_counts_not_what_was_hoped_for(asked: Asked, served: dict[str, str], dollars: str) -> None:
+    counts = Counts(input_tokens=1_000_000, output_tokens=1_000_000, **served)  # type: ignore[arg-type]
+    assert amount(listed, OPUS, counts, asked) == Decimal(dollars)
+
+
+@pytest.mark.parametrize(
+    ("prices", "model", "tools", "known"),
+    [
+        (listed, OPUS, ("web_fetch_20250910", "web_search_20260209"), True),
+        (listed, OPUS, ("code_execution_20250825",), False),
+        (own, "ours", ("web_fetch_20250910",), True),
+        (own, "ours", ("web_search_20260209",), False),
+        (own, "ours-cached", ("web_search_20260209",), True),
+    ],
+)
+def test_a_server_tool_can_be_reserved_for_if_its_price_is_known(
+    prices: Prices, model: str, tools: tuple[str, ...], known: bool
+) -> None:
+    assert bool(prices.rates(model, Asked(server_tools=tools))) is known
+
+
+def test_searches_cost_what_was_searched() -> None:
+    asked = Asked(server_tools=("web_search_20260209",))
+    assert amount(listed, OPUS, Counts(web_searches=3), asked) == Decimal("0.03")
+    assert amount(own, "ours", Counts(output_tokens=1_000_000), asked) == Decimal(2)
 
 
 @pytest.mark.parametrize(
@@ -137,4 +179,6 @@ def test_what_is_asked_of_the_cache(sent: bytes, cache: str | None) -> None:
 
 def test_what_is_asked_is_read_from_the_body() -> None:
     body = {"speed": "fast", "service_tier": "auto", "inference_geo": "us", "model": "m"}
-    assert Asked.of(body, b"{}") == Asked(speed="fast", service_tier="auto", inference_geo="us")
+    tools = ["web_search_1", "a", "web_search_1"]
+    asked = Asked(speed="fast", service_tier="auto", inference_geo="us", server_tools=("a", "web_search_1"))
+    assert Asked.of(body, b"{}", tools) == asked
