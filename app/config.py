@@ -64,6 +64,7 @@ class Settings(BaseSettings):
 
     max_streams: int = Field(default=2000, ge=1, description="Generations at once on this instance; then 503.")
     max_body: int = Field(default=5_500_000, ge=1, description="Below the 6 MB of the smallest front door.")
+    max_history: int = Field(default=32_000_000, ge=1, description="Of a conversation that a request goes on with.")
     max_page_bytes: int = Field(default=4_000_000, ge=1)
     disconnect_grace: float = Field(default=10.0, ge=0, description="Unread for this long: cancelled, where asked for.")
     keepalive: float = Field(default=15.0, gt=0, description="Longest silence towards a reader.")
@@ -78,6 +79,7 @@ class Settings(BaseSettings):
     follow_tick: float = Field(default=0.1, gt=0)
     follow_tick_max: float = Field(default=1.0, gt=0)
     maintenance_interval: float = Field(default=30.0, gt=0)
+    idempotency_retention: float = Field(default=86400.0, gt=0, description="A repeated request is known this long.")
     log_retention: float = Field(default=7 * 86400.0, gt=0, description="A finished stream can be replayed this long.")
 
     @property

@@ -1,14 +1,16 @@
 """What endpoints ask for: the process's parts, who is calling, and which page."""
 
-from dataclasses import dataclass
+import hashlib
+import re
 from typing import Annotated, Any, Final, Protocol, TypedDict
 from uuid import UUID
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Header, Query, Request
 
 from app.catalogue import Catalogue
 from app.config import Settings
 from app.db.pool import Pool
+from app.domain.completion import Idempotency
 from app.domain.errors import InvalidRequest, PermissionDenied, Unauthenticated
 from app.domain.principal import Principal, Scope
 from app.providers.listing import Listing
@@ -33,6 +35,8 @@ class State(TypedDict):
     authenticate: Authenticate
     catalogue: Catalogue
     listing: Listing
+    # Of app.completions, which lies above: only that looks at it.
+    admissions: object
 
 
 def _settings(request: Request) -> Settings:
@@ -87,16 +91,17 @@ async def authenticated(request: Request) -> Principal:
     return await request.state.authenticate(_credentials(request))  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True, slots=True)
 class Requires:
-    """A dependency: the caller, if its key has `scope`; browser tokens only where the endpoint checks their bounds."""
+    """A dependency: the caller, if its key has one of `scopes`; browser tokens only where their bounds are checked."""
 
-    scope: Scope
-    allow_bound: bool = False
+    def __init__(self, *scopes: Scope, allow_bound: bool = False) -> None:
+        self.scopes = scopes
+        self.allow_bound = allow_bound
 
     async def __call__(self, principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
-        if self.scope not in principal.scopes:
-            raise PermissionDenied(f"This key lacks the scope `{self.scope}`.", code="missing_scope")
+        if principal.scopes.isdisjoint(self.scopes):
+            wanted = " or ".join(f"`{scope}`" for scope in self.scopes)
+            raise PermissionDenied(f"This key lacks the scope {wanted}.", code="missing_scope")
         if principal.bound and not self.allow_bound:
             raise PermissionDenied("A browser token cannot be used here.", code="token_out_of_bounds")
         return principal
@@ -104,6 +109,30 @@ class Requires:
 
 # How the document tells of a position, which is no query's or header's fault to validate: its error has a code.
 POSITION: Final[dict[str, Any]] = {"pattern": "^[0-9]{0,15}$"}
+
+
+# Printable ASCII, as the IETF's draft "The Idempotency-Key HTTP Header Field" has it.
+_IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+async def _idempotency(
+    request: Request,
+    key: Annotated[
+        str | None,
+        Header(alias="idempotency-key", description="Sent again under it, a request gets what the first one made."),
+    ] = None,
+) -> Idempotency | None:
+    if key is None:
+        return None
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidRequest(
+            "The idempotency key must be 1 to 255 printable characters.", code="invalid_idempotency_key"
+        )
+    asked = b"%b %b\n%b" % (request.method.encode(), request.url.path.encode(), await request.body())
+    return Idempotency(key, hashlib.sha256(asked).digest())
+
+
+IdempotencyDep = Annotated[Idempotency | None, Depends(_idempotency)]
 
 
 def stream_position(value: str | None) -> int:

@@ -20,11 +20,13 @@ from app.domain.errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
+    RateLimited,
     RequestTooLarge,
     Unavailable,
     Unprocessable,
 )
-from app.wire import anthropic_messages, openai_errors, problem
+from app.domain.limits import Limits
+from app.wire import anthropic_messages, limit_headers, openai_errors, problem
 
 _log = logging.getLogger(__name__)
 
@@ -37,13 +39,14 @@ class Shape(NamedTuple):
     body: Callable[[AppError, str], bytes]
     status: Callable[[AppError], int]
     media_type: str
+    limits: Callable[[Limits], dict[str, str]]
 
 
-PROBLEM = Shape(problem.error_body, problem.status, problem.MEDIA_TYPE)
-ANTHROPIC = Shape(anthropic_messages.error_body, anthropic_messages.status, "application/json")
-OPENAI = Shape(openai_errors.error_body, openai_errors.status, "application/json")
+PROBLEM = Shape(problem.error_body, problem.status, problem.MEDIA_TYPE, limit_headers.native)
+ANTHROPIC = Shape(anthropic_messages.error_body, anthropic_messages.status, "application/json", limit_headers.anthropic)
+OPENAI = Shape(openai_errors.error_body, openai_errors.status, "application/json", limit_headers.openai)
 # `useChat` shows the text as it is.
-TEXT = Shape(lambda error, _: error.message.encode(), problem.status, "text/plain; charset=utf-8")
+TEXT = Shape(lambda error, _: error.message.encode(), problem.status, "text/plain; charset=utf-8", limit_headers.native)
 
 
 def _of_either_client(headers: Headers) -> Shape:
@@ -71,12 +74,12 @@ def shape_of(path: str, headers: Headers) -> Shape:
 
 def error_response(error: AppError, scope: Scope, request_id: str) -> Response:
     """`error` in the shape that whoever sent this request understands."""
-    headers = {}
+    shape = shape_of(scope["path"], Headers(scope=scope))
+    headers = shape.limits(error.limits) if isinstance(error, RateLimited) else {}
     if error.retry_after is not None:
         headers["retry-after"] = str(math.ceil(error.retry_after))
     if error.should_retry is not None:
         headers["x-should-retry"] = str(error.should_retry).lower()
-    shape = shape_of(scope["path"], Headers(scope=scope))
     return Response(shape.body(error, request_id), shape.status(error), headers, shape.media_type)
 
 

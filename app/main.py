@@ -9,9 +9,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__, catalogue, error_handlers, health, observability
 from app.access import endpoints as access
+from app.access import usage_endpoints as usage
 from app.access.authentication import Authenticator
 from app.access.repository import delete_expired_tokens
 from app.completions import endpoints as completions
+from app.completions.admission_queue import AdmissionQueue
 from app.config import Settings
 from app.conversations import endpoints as conversations
 from app.db.pool import create_pool
@@ -19,12 +21,16 @@ from app.dependencies import State
 from app.dialects import chat_completions, messages, responses, ui_chat
 from app.dialects import models as listed_models
 from app.middleware import BodyLimit, Draining, RequestContext
+from app.prices import Prices
 from app.providers.listing import Listing
 from app.providers.load import LazyProvider
 from app.streaming.engine import Engine
+from app.wire import limit_headers
 
 # What a page on another origin may read of an answer.
 EXPOSED_HEADERS = [
+    "idempotent-replayed",
+    "link",
     "location",
     "request-id",
     "retry-after",
@@ -32,10 +38,12 @@ EXPOSED_HEADERS = [
     "x-ignored-params",
     "x-request-id",
     "x-should-retry",
+    *limit_headers.NAMES,
 ]
 _ROUTERS = (
     health.router,
     access.router,
+    usage.router,
     conversations.router,
     completions.router,
     messages.router,
@@ -68,7 +76,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     observability.configure(settings)
     pool = create_pool(settings)
     provider = LazyProvider(settings)
-    engine = Engine(settings, pool, provider, chores=[delete_expired_tokens])
+    prices = Prices(settings.upstream, models)
+    engine = Engine(settings, pool, provider, prices, chores=[delete_expired_tokens])
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -86,6 +95,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 authenticate=Authenticator(pool, settings),
                 catalogue=models,
                 listing=Listing(provider),
+                admissions=await stack.enter_async_context(AdmissionQueue(pool)),
             )
 
     # Routes, not routers: an included router builds each of its routes a second time, in the middle of the first

@@ -48,9 +48,15 @@ _HOLDER: LiteralString = """
 """
 
 _INSERT: LiteralString = """
-    INSERT INTO keys (id, tenant, name, secret_sha256, shown_prefix, scopes, allowed, expires_at)
-    VALUES (%(id)s, %(tenant)s, %(name)s, %(sha256)s, %(shown_prefix)s, %(scopes)s, %(allowed)s, %(expires_at)s)
-    RETURNING id, tenant, name, shown_prefix, scopes, allowed, created_at, expires_at, revoked_at
+    WITH made AS (
+        INSERT INTO keys (id, tenant, name, secret_sha256, shown_prefix, scopes, allowed, expires_at)
+        VALUES (%(id)s, %(tenant)s, %(name)s, %(sha256)s, %(shown_prefix)s, %(scopes)s, %(allowed)s, %(expires_at)s)
+        RETURNING id, tenant, name, shown_prefix, scopes, allowed, created_at, expires_at, revoked_at
+    ), metered AS (
+        INSERT INTO meters (tenant, key_id) SELECT tenant, id FROM made UNION ALL SELECT tenant, NULL FROM made
+        ON CONFLICT DO NOTHING
+    )
+    SELECT * FROM made
 """
 
 _GET: LiteralString = """

@@ -12,15 +12,16 @@ from starlette.responses import Response
 from app.completions.body import json_object
 from app.completions.openai_stream import response_stream
 from app.completions.repository import Filter
-from app.completions.responses import event_stream, headers, wait_for_answer
+from app.completions.responses import event_stream, headers
 from app.completions.schemas import CreateCompletion, completion_request, full, summary
 from app.completions.service import CompletionsDep
 from app.config import Settings
-from app.dependencies import POSITION, PageDep, Requires, SettingsDep, page_of, stream_position
+from app.dependencies import POSITION, IdempotencyDep, PageDep, Requires, SettingsDep, page_of, stream_position
 from app.domain.completion import Status
 from app.domain.errors import NotFound
 from app.domain.principal import Principal, Scope
 from app.error_handlers import validation_error
+from app.wire import limit_headers
 from app.wire.anthropic_messages import AnthropicMessagesEncoder
 from app.wire.openai_chat import OpenAIChatEncoder
 from app.wire.plain import PlainEncoder
@@ -59,18 +60,31 @@ def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
 
 
 @router.post("", summary="Create a completion")
-async def create(request: Request, caller: BoundCaller, completions: CompletionsDep, settings: SettingsDep) -> Response:
-    """Streams the plain dialect, or answers the completion in one piece with `stream: false`."""
+async def create(
+    request: Request,
+    caller: BoundCaller,
+    completions: CompletionsDep,
+    settings: SettingsDep,
+    again: IdempotencyDep,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Streams the plain dialect, or answers the completion in one piece with `stream: false`.
+
+    Sent again with the same `Idempotency-Key` and a `Last-Event-ID`, it reads on behind that position.
+    """
     decoded, raw = await json_object(request)
     created = _validated(decoded)
-    generation = await completions.create(caller, completion_request(created, raw))
+    asked = msgspec.structs.replace(completion_request(created, raw), idempotency=again)
+    answer = await completions.create(caller, asked)
+    answer_headers = headers(answer, settings, limit_headers.native)
     if created.stream:
-        return event_stream(generation.reading(), PlainEncoder(), settings, headers=headers(generation, settings))
-    if not await wait_for_answer(generation, request):
+        after = stream_position(last_event_id) if answer.replayed else 0
+        return event_stream(answer.reading(), PlainEncoder(), settings, after=after, headers=answer_headers)
+    if (fold := await answer.whole(request.receive)) is None:
         return Response()
-    row = await completions.get(caller, generation.id)
-    whole = msgspec.structs.replace(row, content=generation.fold.content())  # also where it is not stored
-    return _json(full(whole), headers=headers(generation, settings))
+    row = await completions.get(caller, answer.id)
+    whole = msgspec.structs.replace(row, content=fold.content())  # also where it is not stored
+    return _json(full(whole), headers=answer_headers)
 
 
 def _validated(decoded: dict[str, Any]) -> CreateCompletion:

@@ -26,16 +26,17 @@ def check(principal: Principal, body: Mapping[str, Any], messages: Sequence[Any]
 
 def _used(body: Mapping[str, Any], messages: Sequence[Any]) -> Iterator[str]:
     yield from (field for field in FIELDS if body.get(field) is not None)
-    tools = body.get("tools")
-    if isinstance(tools, list) and any(_runs_upstream(tool) for tool in tools):
+    if server_tools(body):
         yield SERVER_TOOLS
     if _names_a_file([*messages, body.get("system")]):
         yield FILE_IDS
 
 
-def _runs_upstream(tool: Any) -> bool:
-    kind = tool.get("type") if isinstance(tool, dict) else None
-    return kind is not None and not str(kind).startswith(_CALLERS_TOOLS)
+def server_tools(body: Mapping[str, Any]) -> list[str]:
+    """The types of the tools that may run on the upstream."""
+    tools = body.get("tools")
+    kinds = [tool.get("type") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    return [str(kind) for kind in kinds if kind is not None and not str(kind).startswith(_CALLERS_TOOLS)]
 
 
 def _names_a_file(parts: list[Any]) -> bool:

@@ -8,19 +8,25 @@ from uuid import UUID
 import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
-from psycopg.types.json import Jsonb
 
-from app.domain.completion import CompletionRequest
-from app.domain.ids import uuid7
-from app.domain.principal import Principal
+from app.domain.completion import Idempotency
 
 Connection = AsyncConnection[Any]
 
 ADMIT: LiteralString = (
-    "SELECT outcome, busy_instance, busy_alive, system, history_roles, history_contents, chain_requests, chain_answers"
+    "SELECT outcome, busy_instance, busy_alive, duplicate, system, history_roles, history_contents, chain_requests,"
+    " chain_answers, reserved_input, refusal, retry_after, of_tenant, limits, remaining"
     " FROM admit(%(id)s, %(tenant)s, %(key_id)s, %(instance)s, %(home)s, %(lease)s, %(model)s, %(request)b, %(store)s,"
     " %(on_disconnect)s, %(metadata)s, %(conversation)s, %(message_ids)b::uuid[], %(roles)b::text[],"
-    " %(contents)b::bytea[], %(previous)s, %(background)s)"
+    " %(contents)b::bytea[], %(message_tokens)b::int[], %(previous)s, %(background)s, %(max_history)s,"
+    " %(idempotency_key)s, %(request_sha256)b, %(asked)s, %(input_tokens)s, %(output_tokens)s, %(rates)s)"
+)
+ADMIT_ALL: LiteralString = (
+    "SELECT outcome, reserved_input, refusal, retry_after, of_tenant, limits, remaining"
+    " FROM admit_all(%(instance)s, %(home)s, %(lease)s, %(ids)b::uuid[], %(requests)b::bytea[], %(others)b::text[])"
+)
+REPEATED: LiteralString = (
+    "SELECT resource, request_sha256 FROM idempotency_keys WHERE tenant = %(tenant)s AND key = %(key)s"
 )
 KEEP_ALIVE: LiteralString = (
     "INSERT INTO instances AS i (id, home, lease_until) VALUES (%(id)s, %(home)s, clock_timestamp() + %(lease)s)"
@@ -29,23 +35,24 @@ KEEP_ALIVE: LiteralString = (
 )
 HOLD_INSTANCE: LiteralString = "SELECT FROM instances WHERE id = %(id)s AND dead_at IS NULL FOR SHARE"
 COLUMNS: LiteralString = (
-    "id, conversation_id, previous_id, status, model, stop_reason, usage, error, attempts, store, background,"
-    " on_disconnect, metadata,"
-    " cancel_requested_at, created_at, first_event_at, finished_at, instance_id,"
-    " status = 'streaming' AND NOT EXISTS (SELECT FROM instances i WHERE i.id = completions.instance_id"
+    "c.id, c.conversation_id, c.previous_id, c.status, c.model, c.stop_reason, c.usage, c.error, c.attempts, c.store,"
+    " c.background, c.on_disconnect, c.metadata, c.cancel_requested_at, c.created_at, c.first_event_at, c.finished_at,"
+    " c.instance_id, trim_scale(l.cost)::text AS cost, l.estimated,"
+    " c.status = 'streaming' AND NOT EXISTS (SELECT FROM instances i WHERE i.id = c.instance_id"
     " AND lease_holds(i.lease_until, i.dead_at, %(lease)s)) AS lost"
 )
+BOOKED: LiteralString = " FROM completions c LEFT JOIN ledger l ON l.completion_id = c.id"
 GET: LiteralString = (
-    "SELECT " + COLUMNS + ", request, content FROM completions WHERE id = %(id)s AND tenant = %(tenant)s"
+    "SELECT " + COLUMNS + ", c.request, c.content" + BOOKED + " WHERE c.id = %(id)s AND c.tenant = %(tenant)s"
 )
 LIST: LiteralString = (
-    "SELECT " + COLUMNS + " FROM completions WHERE tenant = %(tenant)s"
-    " AND (%(cursor)s::uuid IS NULL OR id < %(cursor)s)"
-    " AND (%(status)s::text IS NULL OR status = %(status)s)"
-    " AND (%(conversation)s::uuid IS NULL OR conversation_id = %(conversation)s)"
-    " AND (%(created_after)s::timestamptz IS NULL OR created_at >= %(created_after)s)"
-    " AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)"
-    " ORDER BY id DESC LIMIT %(limit)s"
+    "SELECT " + COLUMNS + BOOKED + " WHERE c.tenant = %(tenant)s"
+    " AND (%(cursor)s::uuid IS NULL OR c.id < %(cursor)s)"
+    " AND (%(status)s::text IS NULL OR c.status = %(status)s)"
+    " AND (%(conversation)s::uuid IS NULL OR c.conversation_id = %(conversation)s)"
+    " AND (%(created_after)s::timestamptz IS NULL OR c.created_at >= %(created_after)s)"
+    " AND (%(created_before)s::timestamptz IS NULL OR c.created_at < %(created_before)s)"
+    " ORDER BY c.id DESC LIMIT %(limit)s"
 )
 CONTENTS: LiteralString = (
     "SELECT id, content FROM completions WHERE id = ANY (%(ids)b::uuid[]) AND tenant = %(tenant)s"
@@ -70,17 +77,27 @@ class Admission(msgspec.Struct, frozen=True):
     """What the SQL function `admit` decided; its comment says what the outcomes mean."""
 
     outcome: str
-    busy_instance: UUID | None
-    busy_alive: bool | None
-    system: bytes | None
-    history_roles: list[str] | None
-    history_contents: list[bytes] | None
-    chain_requests: list[bytes] | None
-    chain_answers: list[bytes | None] | None
+    reserved_input: int | None = None
+    refusal: str | None = None
+    retry_after: int | None = None
+    of_tenant: bool | None = None
+    limits: list[int | None] | None = None
+    remaining: list[int | None] | None = None
+    duplicate: UUID | None = None
+    busy_instance: UUID | None = None
+    busy_alive: bool | None = None
+    system: bytes | None = None
+    history_roles: list[str] | None = None
+    history_contents: list[bytes] | None = None
+    chain_requests: list[bytes] | None = None
+    chain_answers: list[bytes | None] | None = None
 
 
 class CompletionRow(msgspec.Struct, frozen=True):
-    """`lost` says that it streams no more, although nobody has ended it: the lease of its owner has run out."""
+    """`lost` says that it streams no more, although nobody has ended it: the lease of its owner has run out.
+
+    `cost` (in dollars) and `estimated` are the ledger's; they are None while it is open.
+    """
 
     id: UUID
     conversation_id: UUID | None
@@ -100,6 +117,8 @@ class CompletionRow(msgspec.Struct, frozen=True):
     first_event_at: datetime | None
     finished_at: datetime | None
     instance_id: UUID
+    cost: str | None
+    estimated: bool | None
     lost: bool
     request: bytes | None = None
     content: bytes | None = None
@@ -122,43 +141,11 @@ class Filter(msgspec.Struct, frozen=True):
     created_before: datetime | None = None
 
 
-async def admit(
-    conn: Connection,
-    id: UUID,
-    principal: Principal,
-    instance: UUID,
-    home: str,
-    lease: float,
-    request: CompletionRequest,
-    stored_request: bytes,
-) -> Admission:
-    """Decide on a request and insert it, in one call and one transaction. `lease` is in seconds."""
-    async with conn.cursor(row_factory=class_row(Admission)) as cursor:
-        await cursor.execute(
-            ADMIT,
-            {
-                "id": id,
-                "tenant": principal.tenant,
-                "key_id": principal.key_id,
-                "instance": instance,
-                "home": home,
-                "lease": timedelta(seconds=lease),
-                "model": request.model,
-                "request": stored_request,
-                "store": request.store,
-                "on_disconnect": str(request.on_disconnect),
-                "metadata": Jsonb(request.metadata),
-                "conversation": request.conversation_id,
-                "message_ids": [uuid7() for _ in request.turn],
-                "roles": [message.role for message in request.turn],
-                "contents": [bytes(message.content) for message in request.turn],
-                "previous": request.previous_id,
-                "background": request.background,
-            },
-        )
-        admission = await cursor.fetchone()
-    assert admission is not None
-    return admission
+async def repeated(conn: Connection, tenant: str, idempotency: Idempotency) -> tuple[UUID, bool] | None:
+    """What a request with this idempotency key has made, and whether that was the same request."""
+    cursor = await conn.execute(REPEATED, {"tenant": tenant, "key": idempotency.key})
+    row = await cursor.fetchone()
+    return (row[0], row[1] == idempotency.request_sha256) if row is not None else None
 
 
 async def keep_alive(conn: Connection, instance: UUID, home: str, lease: float) -> None:

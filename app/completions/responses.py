@@ -1,24 +1,27 @@
-"""What a generation is answered with, in any dialect."""
+"""What a completion is answered with, in any dialect."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
-from fastapi import Request
 from starlette.responses import Response
 
+from app.completions.answers import Answer
 from app.config import Settings
+from app.domain.limits import Limits
 from app.streaming.event_stream import EventStream
-from app.streaming.generation import Generation
 from app.streaming.log import Log
-from app.streaming.whole_answer import wait_for_end
 from app.wire.sse import Encoder
 
+REPLAYED = "idempotent-replayed"
 
-def headers(generation: Generation, settings: Settings) -> dict[str, str]:
-    """Where the completion is found later."""
+
+def headers(answer: Answer, settings: Settings, limits: Callable[[Limits], dict[str, str]]) -> dict[str, str]:
+    """Where the completion is found later, and what the caller's `limits` leave it, in the dialect's headers."""
     return {
-        "x-completion-id": str(generation.id),
-        "location": settings.location(f"/v1/completions/{generation.id}"),
+        "x-completion-id": str(answer.id),
+        "location": settings.location(f"/v1/completions/{answer.id}"),
+        **({REPLAYED: "true"} if answer.replayed else {}),
+        **limits(answer.limits),
     }
 
 
@@ -40,16 +43,3 @@ def event_stream(
         headers=headers,
         opening=opening,
     )
-
-
-async def wait_for_answer(generation: Generation, request: Request) -> bool:
-    """Wait for the committed end; False if the caller left.
-
-    Raises:
-        AppError: it ended with an error.
-    """
-    if not await wait_for_end(generation.reading(), request.receive):
-        return False
-    if generation.error is not None:
-        raise generation.error
-    return True

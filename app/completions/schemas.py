@@ -121,6 +121,8 @@ def summary(row: CompletionRow) -> dict[str, Any]:
         "conversation_id": row.conversation_id,
         "stop_reason": row.stop_reason,
         "usage": _raw(row.usage),
+        "cost": row.cost,
+        "estimated": row.estimated,
         "error": _error(row.error),
         "attempts": row.attempts,
         "store": row.store,

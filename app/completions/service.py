@@ -3,42 +3,43 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-import psycopg
-from fastapi import Depends
+from fastapi import Depends, Request
 
 from app.completions import held_back, repository
-from app.completions.history import PREVIOUS, history, lift_system, previous_error
-from app.completions.repository import Admission, CompletionRow, Connection, Filter, StreamRow
+from app.completions.admission import Accepted, Admissions
+from app.completions.admission_queue import AdmissionQueue
+from app.completions.answers import Answer, Begun, Found
+from app.completions.history import history, lift_system
+from app.completions.refusals import limits_of
+from app.completions.repository import CompletionRow, Connection, Filter, StreamRow
 from app.dependencies import CatalogueDep, EngineDep, PoolDep, RequestId, SettingsDep
-from app.domain.completion import CompletionRequest, Status
-from app.domain.errors import (
-    AppError,
-    Conflict,
-    Gone,
-    InvalidRequest,
-    NotFound,
-    PermissionDenied,
-    Unavailable,
-    Unprocessable,
-)
+from app.domain.completion import CompletionRequest, Idempotency, Status
+from app.domain.errors import AppError, Conflict, Gone, InvalidRequest, NotFound, PermissionDenied
 from app.domain.ids import uuid7
 from app.domain.principal import Principal
 from app.providers.base import ProviderRequest
+from app.streaming.billing import Account
 from app.streaming.generation import Admitted, Cancelled, Generation
-from app.streaming.interruption import LOST_AT_MOST, interrupt_if_dead
+from app.streaming.interruption import LOST_AT_MOST
 from app.streaming.log import Log
 from app.streaming.settlement import decompress
 
-# A lost owner is found out at most once for an instance and once for a conversation; then something else is wrong.
-_ADMISSION_TRIES = 3
 # A cancelled generation has closed its upstream and committed by then, or its database is away.
 _CANCEL_WAIT = 2.0
 
-Prepare = Callable[[Connection], Awaitable[CompletionRequest]]
+Prepare = Callable[[Connection, UUID], Awaitable[CompletionRequest]]
+
+
+def _admission_queue(request: Request) -> AdmissionQueue:
+    return request.state.admissions  # type: ignore[no-any-return]
+
+
+AdmissionQueueDep = Annotated[AdmissionQueue, Depends(_admission_queue)]
 
 
 class Completions:
@@ -50,6 +51,7 @@ class Completions:
         catalogue: CatalogueDep,
         pool: PoolDep,
         engine: EngineDep,
+        queue: AdmissionQueueDep,
         request_id: RequestId,
     ) -> None:
         self._settings = settings
@@ -57,11 +59,13 @@ class Completions:
         self._pool = pool
         self._engine = engine
         self._request_id = request_id
+        self._admissions = Admissions(settings, pool, engine, queue)
 
-    async def create(self, principal: Principal, request: CompletionRequest) -> Generation:
+    async def create(self, principal: Principal, request: CompletionRequest) -> Answer:
         """Admit and launch; returns at the first event, or when it is time to answer without one.
 
-        What is stored, and asked of the upstream, is the model that an alias stands for.
+        What is stored, and asked of the upstream, is the model that an alias stands for. A request that was admitted
+        before, by its idempotency key, is answered with what came of it.
 
         Raises:
             AppError: refused here, or by the upstream before its first event.
@@ -69,33 +73,59 @@ class Completions:
         request = self._with_upstreams_name(request)
         self._check(principal, request)
         await self._engine.provider()  # the first caller may have to wait for it, before its answer's own clock runs
+        id = uuid7()
         with self._engine.registry.place():
-            id = uuid7()
-            admission = await self._admit(id, principal, request)
-            generation = self._launch(id, principal, request, admission)
-        if not request.background:
-            await generation.started(self._settings.peek_timeout)
-        return generation
+            accepted = await self._admissions.admit(id, principal, request)
+            generation = self._launched(id, principal, accepted)
+        return await self._answer(principal, accepted, generation)
 
-    async def create_prepared(self, principal: Principal, prepare: Prepare) -> Generation:
+    async def create_prepared(self, principal: Principal, idempotency: Idempotency | None, prepare: Prepare) -> Answer:
         """As `create`, of a request that depends on what the store holds.
 
-        `prepare` makes it in the transaction that admits it, and may change the conversation there, once it has locked
-        it. Nothing of that remains if the request is refused.
+        `prepare` makes it, by the id that it will have, in the transaction that admits it, and may change the
+        conversation there, once it has locked it. Nothing of that remains if the request is refused.
         """
+        # What is there to prepare has changed since: so it must be found before, where it can be.
+        if idempotency is not None and (earlier := await self._admissions.earlier(principal, idempotency)) is not None:
+            return await self._again(principal, earlier)
         await self._engine.provider()
-        with self._engine.registry.place():
-            id = uuid7()
-            request, admission = await self._prepare_and_admit(id, principal, prepare)
-            generation = self._launch(id, principal, request, admission)
-        await generation.started(self._settings.peek_timeout)
-        return generation
+        id = uuid7()
 
-    def _launch(self, id: UUID, principal: Principal, request: CompletionRequest, admission: Admission) -> Generation:
-        admitted = self._admitted(id, request, admission)
+        async def prepared(conn: Connection) -> CompletionRequest:
+            request = self._with_upstreams_name(await prepare(conn, id))
+            self._check(principal, request)
+            return request
+
+        with self._engine.registry.place():
+            accepted = await self._admissions.prepare_and_admit(id, principal, idempotency, prepared)
+            generation = self._launched(id, principal, accepted)
+        return await self._answer(principal, accepted, generation)
+
+    def _launched(self, id: UUID, principal: Principal, accepted: Accepted) -> Generation | None:
+        """None for a request that has its completion already."""
+        if accepted.admission.duplicate is not None:
+            return None
+        admitted = self._admitted(id, accepted)
         generation = self._engine.launch(admitted)
         _stop_if_held_back(generation, principal, admitted.request.body)
         return generation
+
+    async def _answer(self, principal: Principal, accepted: Accepted, generation: Generation | None) -> Answer:
+        """With the first event, or when it is time to answer without one."""
+        if generation is None:
+            assert accepted.admission.duplicate is not None
+            return await self._again(principal, accepted.admission.duplicate)
+        if not accepted.submission.request.background:
+            await generation.started(self._settings.peek_timeout)
+        return Begun(generation, limits_of(accepted.admission))
+
+    async def _again(self, principal: Principal, id: UUID) -> Answer:
+        """What an earlier request has begun; one that runs here may yet fail before its first event."""
+        if generation := self._engine.registry.get(id):
+            await generation.started(self._settings.peek_timeout)
+        source = await self.log(principal, id, 0)
+        assert source is not None  # there is no end at position 0
+        return Found(id, source)
 
     def _with_upstreams_name(self, request: CompletionRequest) -> CompletionRequest:
         model = self._catalogue.upstream_name(request.model)
@@ -110,72 +140,9 @@ class Completions:
             raise InvalidRequest("This home cannot run anything in the background.", param="background")
         held_back.check(principal, request.body, [msgspec.json.decode(message.content) for message in request.messages])
 
-    async def _admit(self, id: UUID, principal: Principal, request: CompletionRequest) -> Admission:
-        async def attempt(instance: UUID) -> Admission:
-            async with self._pool.connection() as conn:
-                return await self._try(conn, id, principal, instance, request)
-
-        return await self._until_admitted(attempt)
-
-    async def _prepare_and_admit(
-        self, id: UUID, principal: Principal, prepare: Prepare
-    ) -> tuple[CompletionRequest, Admission]:
-        prepared: list[CompletionRequest] = []
-
-        async def attempt(instance: UUID) -> Admission:
-            async with self._pool.connection() as conn:
-                # Everyone locks the instance before the conversation.
-                await repository.keep_alive(conn, instance, self._settings.home, self._settings.lease)
-                async with conn.transaction():
-                    await repository.hold_instance(conn, instance)
-                    request = self._with_upstreams_name(await prepare(conn))
-                    self._check(principal, request)
-                    admission = await self._try(conn, id, principal, instance, request)
-                    if admission.outcome != "admitted":
-                        raise _Refused(admission)
-            prepared.append(request)
-            return admission
-
-        admission = await self._until_admitted(attempt)
-        return prepared[-1], admission
-
-    async def _until_admitted(self, attempt: Callable[[UUID], Awaitable[Admission]]) -> Admission:
-        for _ in range(_ADMISSION_TRIES):
-            instance = self._engine.instance.id
-            try:
-                admission = await attempt(instance)
-            except _Refused as refused:
-                admission = refused.admission
-            except psycopg.DataError:
-                raise Unprocessable("The request holds a character that cannot be stored, such as NUL.") from None
-            if admission.outcome == "admitted":
-                return admission
-            await self._cure(admission, instance)
-        raise Unavailable("The request could not be admitted. Try again.", retry_after=1)
-
-    async def _try(
-        self, conn: Connection, id: UUID, principal: Principal, instance: UUID, request: CompletionRequest
-    ) -> Admission:
-        stored = msgspec.json.encode({**held_back.without_tokens(request.body), "messages": request.messages})
-        settings = self._settings
-        return await repository.admit(conn, id, principal, instance, settings.home, settings.lease, request, stored)
-
-    async def _cure(self, admission: Admission, instance: UUID) -> None:
-        """Do what lets the next try of `instance` succeed, or say why there is none."""
-        if admission.outcome == "no_conversation":
-            raise NotFound("There is no such conversation.")
-        if admission.outcome == "instance_dead":
-            self._engine.control.renew_instance(instance)
-        elif admission.outcome in PREVIOUS:
-            raise previous_error(admission.outcome)
-        elif admission.busy_alive or admission.busy_instance is None:
-            if admission.outcome == "previous_running":
-                raise previous_error(admission.outcome)
-            raise Conflict("This conversation has a running completion.", code="conversation_busy")
-        else:
-            await interrupt_if_dead(self._pool, admission.busy_instance, self._settings.lease)
-
-    def _admitted(self, id: UUID, request: CompletionRequest, admission: Admission) -> Admitted:
+    def _admitted(self, id: UUID, accepted: Accepted) -> Admitted:
+        submission, admission = accepted
+        request = submission.request
         body = dict(request.body)
         if admission.system is not None:
             body.setdefault("system", msgspec.json.decode(admission.system))
@@ -191,6 +158,7 @@ class Completions:
             request=ProviderRequest(body, request.version or self._settings.upstream_version, request.betas),
             on_disconnect=request.on_disconnect,
             request_id=self._request_id,
+            account=Account(request.model, submission.asked, admission.reserved_input or 0, datetime.now(UTC)),
         )
 
     async def get(self, principal: Principal, id: UUID) -> CompletionRow:
@@ -226,7 +194,7 @@ class Completions:
         """End what lost instances left behind among `rows`; whether there was any."""
         lost = {row.instance_id for row in rows if row.lost}
         for instance in lost:
-            await interrupt_if_dead(self._pool, instance, self._settings.lease)
+            await self._engine.interruption.of_dead(instance)
         return bool(lost)
 
     async def log(self, principal: Principal, id: UUID, after: int) -> AbstractContextManager[Log] | None:
@@ -289,13 +257,6 @@ def _stop_if_held_back(generation: Generation, principal: Principal, body: dict[
 
 
 CompletionsDep = Annotated[Completions, Depends(Completions)]
-
-
-class _Refused(Exception):
-    """Undoes the transaction of a request that was not admitted."""
-
-    def __init__(self, admission: Admission) -> None:
-        self.admission = admission
 
 
 def _within_bounds(principal: Principal, id: UUID, conversation: UUID | None) -> bool:

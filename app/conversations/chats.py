@@ -67,7 +67,15 @@ _QUESTION: LiteralString = """
       AND (c.metadata ->> 'ui_message_id' = %(name)s OR m.id::text = %(name)s)
 """
 
-_CUT: LiteralString = "DELETE FROM messages WHERE conversation_id = %(id)s AND position >= %(position)s"
+_CUT: LiteralString = """
+    WITH cut AS (
+        DELETE FROM messages WHERE conversation_id = %(id)s AND position >= %(position)s
+        RETURNING id, conversation_id, position, role, content, completion_id, created_at, tokens
+    )
+    INSERT INTO replaced_messages
+        (id, conversation_id, position, role, content, completion_id, created_at, tokens, replaced_by)
+    SELECT id, conversation_id, position, role, content, completion_id, created_at, tokens, %(by)s FROM cut
+"""
 
 
 async def find(conn: Connection, tenant: str, external_id: str) -> Chat | None:
@@ -108,6 +116,6 @@ async def _position(conn: Connection, statement: LiteralString, id: UUID, name: 
     return row[0] if row else None
 
 
-async def cut(conn: Connection, id: UUID, position: int) -> None:
-    """Delete the messages from this position on."""
-    await conn.execute(_CUT, {"id": id, "position": position})
+async def cut(conn: Connection, id: UUID, position: int, by: UUID) -> None:
+    """Take out the messages from this position on, for good if the completion `by` gets as far as its first event."""
+    await conn.execute(_CUT, {"id": id, "position": position, "by": by})

@@ -24,7 +24,7 @@ from app.conversations.schemas import (
     NewMessages,
     metadata_of,
 )
-from app.dependencies import PageDep, PoolDep, Requires, SettingsDep
+from app.dependencies import EngineDep, PageDep, PoolDep, Requires, SettingsDep
 from app.domain.errors import InvalidRequest, PermissionDenied
 from app.domain.principal import Principal, Scope
 
@@ -129,10 +129,10 @@ async def change_conversation(
 
 @router.delete("/{conversation_id}", status_code=204, summary="Delete a conversation")
 async def delete_conversation(
-    caller: Writer, conversation_id: ConversationId, pool: PoolDep, settings: SettingsDep
+    caller: Writer, conversation_id: ConversationId, pool: PoolDep, engine: EngineDep
 ) -> None:
     """Delete a conversation with its messages, its completions and their logs; 409 while one of them runs."""
-    await service.delete(pool, settings, caller.tenant, conversation_id)
+    await service.delete(pool, engine.interruption, caller.tenant, conversation_id)
 
 
 class MessagesPage:
@@ -176,20 +176,20 @@ async def append_messages(
     conversation_id: ConversationId,
     body: Annotated[NewMessage | list[NewMessage], Depends(body_of(Decoder(NewMessages)))],
     pool: PoolDep,
-    settings: SettingsDep,
+    engine: EngineDep,
 ) -> Response:
     """Add one message, or several at once, at the end; 409 while a completion runs."""
     new = body if isinstance(body, list) else [body]
-    appended = await service.append(pool, settings, caller.tenant, conversation_id, new)
+    appended = await service.append(pool, engine.interruption, caller.tenant, conversation_id, new)
     return _json(MessageList([_message(each) for each in appended]), 201)
 
 
 @router.delete("/{conversation_id}/messages/last", status_code=204, summary="Delete the last message")
 async def delete_last_message(
-    caller: Writer, conversation_id: ConversationId, pool: PoolDep, settings: SettingsDep
+    caller: Writer, conversation_id: ConversationId, pool: PoolDep, engine: EngineDep
 ) -> None:
     """Take the last message back; 404 if there is none, 409 while a completion runs."""
-    await service.delete_last_message(pool, settings, caller.tenant, conversation_id)
+    await service.delete_last_message(pool, engine.interruption, caller.tenant, conversation_id)
 
 
 def _like(text: str) -> str:

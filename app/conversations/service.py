@@ -8,7 +8,6 @@ from uuid import UUID
 import psycopg
 from msgspec import UNSET
 
-from app.config import Settings
 from app.conversations import repository
 from app.conversations.repository import Busy, Connection, Conversation, Message
 from app.conversations.schemas import (
@@ -22,7 +21,7 @@ from app.conversations.schemas import (
 from app.db.pool import Pool
 from app.domain.errors import Conflict, NotFound, Unprocessable
 from app.domain.ids import uuid7
-from app.streaming.interruption import interrupt_if_dead
+from app.streaming.interruption import Interruption
 
 T = TypeVar("T")
 
@@ -92,7 +91,9 @@ async def change(conn: Connection, tenant: str, id: UUID, wanted: ConversationCh
     return conversation
 
 
-async def append(pool: Pool, settings: Settings, tenant: str, id: UUID, new: Sequence[NewMessage]) -> list[Message]:
+async def append(
+    pool: Pool, interruption: Interruption, tenant: str, id: UUID, new: Sequence[NewMessage]
+) -> list[Message]:
     """
     Raises:
         Unprocessable: a content has a wrong shape.
@@ -105,10 +106,10 @@ async def append(pool: Pool, settings: Settings, tenant: str, id: UUID, new: Seq
         await repository.touch(conn, id)
         return await _append(conn, id, new, contents)
 
-    return await _while_free(pool, settings, tenant, id, act)
+    return await _while_free(pool, interruption, tenant, id, act)
 
 
-async def delete_last_message(pool: Pool, settings: Settings, tenant: str, id: UUID) -> None:
+async def delete_last_message(pool: Pool, interruption: Interruption, tenant: str, id: UUID) -> None:
     """
     Raises:
         NotFound: the tenant has no such conversation, or it has no messages.
@@ -120,16 +121,16 @@ async def delete_last_message(pool: Pool, settings: Settings, tenant: str, id: U
             raise NotFound("This conversation has no messages.", code="no_messages")
         await repository.touch(conn, id)
 
-    await _while_free(pool, settings, tenant, id, act)
+    await _while_free(pool, interruption, tenant, id, act)
 
 
-async def delete(pool: Pool, settings: Settings, tenant: str, id: UUID) -> None:
+async def delete(pool: Pool, interruption: Interruption, tenant: str, id: UUID) -> None:
     """
     Raises:
         NotFound: the tenant has no such conversation.
         ConversationBusy: wait.
     """
-    await _while_free(pool, settings, tenant, id, lambda conn: repository.delete(conn, id))
+    await _while_free(pool, interruption, tenant, id, lambda conn: repository.delete(conn, id))
 
 
 async def _append(conn: Connection, id: UUID, new: Sequence[NewMessage], contents: Sequence[bytes]) -> list[Message]:
@@ -139,27 +140,27 @@ async def _append(conn: Connection, id: UUID, new: Sequence[NewMessage], content
 
 
 async def _while_free(
-    pool: Pool, settings: Settings, tenant: str, id: UUID, act: Callable[[Connection], Awaitable[T]]
+    pool: Pool, interruption: Interruption, tenant: str, id: UUID, act: Callable[[Connection], Awaitable[T]]
 ) -> T:
     """`act` in one transaction that holds the conversation, while no completion of it runs.
 
     One that a lost instance left behind is ended first; not inside the transaction, whose lock its end needs.
     """
     try:
-        return await _if_free(pool, settings, tenant, id, act)
+        return await _if_free(pool, interruption, tenant, id, act)
     except ConversationBusy as error:
-        if not await interrupt_if_dead(pool, error.busy.instance_id, settings.lease):
+        if not await interruption.of_dead(error.busy.instance_id):
             raise
-    return await _if_free(pool, settings, tenant, id, act)
+    return await _if_free(pool, interruption, tenant, id, act)
 
 
 async def _if_free(
-    pool: Pool, settings: Settings, tenant: str, id: UUID, act: Callable[[Connection], Awaitable[T]]
+    pool: Pool, interruption: Interruption, tenant: str, id: UUID, act: Callable[[Connection], Awaitable[T]]
 ) -> T:
     async with pool.connection() as conn, conn.transaction():
         if not await repository.lock(conn, tenant, id):
             raise no_such_conversation()
-        if busy := await repository.busy(conn, id, settings.lease):
+        if busy := await repository.busy(conn, id, interruption.lease):
             raise ConversationBusy(busy)
         return await act(conn)
 

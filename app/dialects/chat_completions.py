@@ -6,14 +6,15 @@ from fastapi import APIRouter, Depends, Header, Request
 from starlette.responses import Response
 
 from app.completions.body import json_object
-from app.completions.responses import event_stream, headers, wait_for_answer
+from app.completions.responses import event_stream, headers
 from app.completions.service import CompletionsDep
-from app.dependencies import CatalogueDep, Requires, SettingsDep
+from app.dependencies import CatalogueDep, IdempotencyDep, Requires, SettingsDep
 from app.dialects.chat_request import mapped, read
 from app.domain.completion import CompletionRequest, OnDisconnect
 from app.domain.principal import Principal, Scope
+from app.wire import limit_headers
 from app.wire.openai_chat import OpenAIChatEncoder
-from app.wire.openai_chat_answer import answer
+from app.wire.openai_chat_answer import chat_completion
 
 router = APIRouter(prefix="/v1/chat/completions", tags=["OpenAI Chat Completions"])
 
@@ -29,6 +30,7 @@ async def create(
     settings: SettingsDep,
     on_disconnect: Annotated[OnDisconnect, Header(alias="x-on-disconnect")] = OnDisconnect.CONTINUE,
     store: Annotated[bool, Header(alias="x-store")] = True,
+    again: IdempotencyDep = None,
 ) -> Response:
     """Streams with `stream: true`. Parameters that have no effect here are named in the answer's `x-ignored-params`.
 
@@ -43,18 +45,20 @@ async def create(
         max_tokens=catalogue.max_tokens(chat.model) or settings.default_max_tokens,
         fetches_urls=settings.upstream != "bedrock",
     )
-    generation = await completions.create(
+    answer = await completions.create(
         caller,
-        CompletionRequest(body=told.body, messages=told.messages, store=store, on_disconnect=on_disconnect),
+        CompletionRequest(
+            body=told.body, messages=told.messages, store=store, on_disconnect=on_disconnect, idempotency=again
+        ),
     )
-    answer_headers = headers(generation, settings)
+    answer_headers = headers(answer, settings, limit_headers.openai)
     if told.ignored:
         answer_headers["x-ignored-params"] = ", ".join(told.ignored)
     reasoning = settings.reasoning_content
     if chat.stream:
-        encoder = OpenAIChatEncoder(generation.id, include_usage=chat.include_usage, reasoning=reasoning)
-        return event_stream(generation.reading(), encoder, settings, headers=answer_headers)
-    if not await wait_for_answer(generation, request):
+        encoder = OpenAIChatEncoder(answer.id, include_usage=chat.include_usage, reasoning=reasoning)
+        return event_stream(answer.reading(), encoder, settings, headers=answer_headers)
+    if (fold := await answer.whole(request.receive)) is None:
         return Response()
-    body = answer(generation.id, generation.fold, reasoning=reasoning)
+    body = chat_completion(answer.id, fold, reasoning=reasoning)
     return Response(body, headers=answer_headers, media_type="application/json")

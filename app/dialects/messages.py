@@ -8,14 +8,15 @@ from starlette.responses import Response
 
 from app.completions import held_back
 from app.completions.body import json_object
-from app.completions.responses import event_stream, headers, wait_for_answer
+from app.completions.responses import event_stream, headers
 from app.completions.schemas import MAX_TOKENS, MODEL_NAME
 from app.completions.service import CompletionsDep
-from app.dependencies import CatalogueDep, EngineDep, Requires, SettingsDep
+from app.dependencies import CatalogueDep, EngineDep, IdempotencyDep, Requires, SettingsDep
 from app.domain.completion import CompletionRequest, NewMessage, OnDisconnect
 from app.domain.errors import InvalidRequest
 from app.domain.principal import Principal, Scope
 from app.providers.base import ProviderRequest
+from app.wire import limit_headers
 from app.wire.anthropic_messages import AnthropicMessagesEncoder
 
 router = APIRouter(prefix="/v1/messages", tags=["Anthropic Messages"])
@@ -45,13 +46,14 @@ async def create(
     betas: Betas = None,
     on_disconnect: Annotated[OnDisconnect, Header(alias="x-on-disconnect")] = OnDisconnect.CONTINUE,
     store: Annotated[bool, Header(alias="x-store")] = True,
+    again: IdempotencyDep = None,
 ) -> Response:
     """Unknown fields go to the upstream. `x-on-disconnect` and `x-store` are the native API's fields of those names."""
     body, raw = await json_object(request)
     message = _checked(raw)
     if message.max_tokens is None:
         raise InvalidRequest("max_tokens: Field required", param="max_tokens")
-    generation = await completions.create(
+    answer = await completions.create(
         caller,
         CompletionRequest(
             body=_rest(body),
@@ -60,14 +62,15 @@ async def create(
             on_disconnect=on_disconnect,
             version=version,
             betas=betas,
+            idempotency=again,
         ),
     )
-    answer_headers = headers(generation, settings)
+    answer_headers = headers(answer, settings, limit_headers.anthropic)
     if message.stream:
-        return event_stream(generation.reading(), AnthropicMessagesEncoder(), settings, headers=answer_headers)
-    if not await wait_for_answer(generation, request):
+        return event_stream(answer.reading(), AnthropicMessagesEncoder(), settings, headers=answer_headers)
+    if (fold := await answer.whole(request.receive)) is None:
         return Response()
-    return Response(generation.fold.answer(), headers=answer_headers, media_type="application/json")
+    return Response(fold.answer(), headers=answer_headers, media_type="application/json")
 
 
 @router.post("/count_tokens", summary="Count the tokens of a message")

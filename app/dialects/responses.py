@@ -13,9 +13,9 @@ from app.completions.body import json_object
 from app.completions.history import StoredRequest
 from app.completions.openai_stream import response_stream, stored_head
 from app.completions.repository import CompletionRow
-from app.completions.responses import event_stream, headers, wait_for_answer
+from app.completions.responses import event_stream, headers
 from app.completions.service import Completions, CompletionsDep
-from app.dependencies import POSITION, CatalogueDep, Requires, SettingsDep, stream_position
+from app.dependencies import POSITION, CatalogueDep, IdempotencyDep, Requires, SettingsDep, stream_position
 from app.dialects.responses_input import invalid
 from app.dialects.responses_request import (
     CreateResponse,
@@ -25,9 +25,10 @@ from app.dialects.responses_request import (
     read,
     response_uuid,
 )
-from app.domain.completion import CompletionRequest, NewMessage, Status
+from app.domain.completion import CompletionRequest, NewMessage, OnDisconnect, Status
 from app.domain.errors import InvalidRequest, NotFound
 from app.domain.principal import Principal, Scope
+from app.wire import limit_headers
 from app.wire.openai_input_items import input_items
 from app.wire.openai_items import Item, completion_of
 from app.wire.openai_output import output_items
@@ -53,25 +54,37 @@ ResponseId = Annotated[str, Path(alias="response_id", description="`resp_...`, o
 
 @router.post("", summary="Create a response")
 async def create(
-    request: Request, caller: Caller, completions: CompletionsDep, catalogue: CatalogueDep, settings: SettingsDep
+    request: Request,
+    caller: Caller,
+    completions: CompletionsDep,
+    catalogue: CatalogueDep,
+    settings: SettingsDep,
+    again: IdempotencyDep,
+    on_disconnect: Annotated[OnDisconnect, Header(alias="x-on-disconnect")] = OnDisconnect.CONTINUE,
 ) -> Response:
-    """Streams it, waits for it, or with `background: true` answers at once and lets it be read later."""
+    """Streams it, waits for it, or with `background: true` answers at once and lets it be read later.
+
+    `x-on-disconnect` is the native API's field of that name.
+    """
     body, _ = await json_object(request)
     asked = await _with_references(read(body), caller, completions)
     max_tokens = catalogue.max_tokens(asked.model) or settings.default_max_tokens
     wanted, ignored = completion_request(asked, settings, max_tokens=max_tokens)
-    generation = await completions.create(caller, wanted)
-    head = _head_of(generation.id, wanted)
-    answer_headers = headers(generation, settings) | ignored_header([*ignored, *ignored_fields(body)])
+    wanted = msgspec.structs.replace(wanted, idempotency=again, on_disconnect=on_disconnect)
+    answer = await completions.create(caller, wanted)
+    head = _head_of(answer.id, wanted)
+    answer_headers = headers(answer, settings, limit_headers.openai) | ignored_header([*ignored, *ignored_fields(body)])
     if asked.stream:
         encoder = OpenAIResponsesEncoder(head)
         opening = encoder.begin()
-        return event_stream(generation.reading(), encoder, settings, headers=answer_headers, opening=opening)
+        return event_stream(answer.reading(), encoder, settings, headers=answer_headers, opening=opening)
+    if wanted.background and answer.replayed:
+        return _json(_object(await completions.get(caller, answer.id)), answer_headers)
     if wanted.background:
         return _json(response(head, Ending(QUEUED)), answer_headers)
-    if not await wait_for_answer(generation, request):
+    if (fold := await answer.whole(request.receive)) is None:
         return Response()
-    return _json(answered(head, generation.fold), answer_headers)
+    return _json(answered(head, fold), answer_headers)
 
 
 @router.get("/{response_id}", summary="Read a response, or its stream from any position")

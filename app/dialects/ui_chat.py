@@ -17,12 +17,13 @@ from app.completions.responses import event_stream, headers
 from app.completions.service import Completions, CompletionsDep
 from app.conversations import chats
 from app.conversations.chats import Chat
-from app.dependencies import PoolDep, Requires, SettingsDep
+from app.dependencies import IdempotencyDep, PoolDep, Requires, SettingsDep
 from app.dialects import ui_history
 from app.dialects.ui_request import body_of, chat_request
 from app.domain.completion import CompletionRequest, Status
 from app.domain.errors import Gone
 from app.domain.principal import Principal, Scope
+from app.wire import limit_headers
 from app.wire.ui_message import HEADERS, UiMessageEncoder
 
 router = APIRouter(prefix="/api/chat", tags=["AI SDK"])
@@ -45,7 +46,9 @@ ChatId = Annotated[str, Path(alias="chat_id", description="The chat's id, as in 
 
 
 @router.post("", summary="Send a message, or ask for another answer")
-async def send(request: Request, caller: Caller, completions: CompletionsDep, settings: SettingsDep) -> Response:
+async def send(
+    request: Request, caller: Caller, completions: CompletionsDep, settings: SettingsDep, again: IdempotencyDep
+) -> Response:
     """Answers with the UI message stream.
 
     `messages` may be the whole chat or its last message alone: the history is what Headwater has stored. The body may
@@ -55,15 +58,15 @@ async def send(request: Request, caller: Caller, completions: CompletionsDep, se
     asked = chat_request(decoded)
     body = body_of(decoded, asked, settings)
 
-    async def prepare(conn: Connection) -> CompletionRequest:
-        return await ui_history.prepare(conn, caller.tenant, asked, body, settings, create=not caller.bound)
+    async def prepare(conn: Connection, id: UUID) -> CompletionRequest:
+        return await ui_history.prepare(conn, id, caller.tenant, asked, body, settings, create=not caller.bound)
 
-    generation = await completions.create_prepared(caller, prepare)
+    answer = await completions.create_prepared(caller, again, prepare)
     return event_stream(
-        generation.reading(),
-        UiMessageEncoder(generation.id, message_id=asked.continues),
+        answer.reading(),
+        UiMessageEncoder(answer.id, message_id=asked.continues),
         settings,
-        headers={**headers(generation, settings), **HEADERS},
+        headers={**headers(answer, settings, limit_headers.native), **HEADERS},
     )
 
 

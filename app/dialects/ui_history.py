@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from msgspec import Raw
@@ -28,9 +29,18 @@ def no_such_chat() -> NotFound:
 
 
 async def prepare(
-    conn: Connection, tenant: str, asked: ChatRequest, body: dict[str, Any], settings: Settings, *, create: bool
+    conn: Connection,
+    id: UUID,
+    tenant: str,
+    asked: ChatRequest,
+    body: dict[str, Any],
+    settings: Settings,
+    *,
+    create: bool,
 ) -> CompletionRequest:
-    """The request for the next answer, in a transaction that keeps what is changed here only if it is admitted.
+    """The request for the next answer, which will be the completion `id`.
+
+    The transaction keeps what is changed here only if it is admitted.
 
     Raises:
         NotFound: there is no such chat, and none may be made.
@@ -45,7 +55,7 @@ async def prepare(
     request = CompletionRequest(body=body, messages=[], conversation_id=chat.id)
     if chat.running is not None:
         return request  # whatever it is, admission says that it has to wait
-    messages = await _new_messages(conn, chat, asked)
+    messages = await _new_messages(conn, id, chat, asked)
     return msgspec.structs.replace(request, messages=messages, metadata=_names(asked, messages))
 
 
@@ -55,14 +65,14 @@ def _names(asked: ChatRequest, messages: list[NewMessage]) -> dict[str, Any]:
     return {QUESTION: asked.last.id} if messages and asked.last is not None and asked.last.id else {}
 
 
-async def _new_messages(conn: Connection, chat: Chat, asked: ChatRequest) -> list[NewMessage]:
+async def _new_messages(conn: Connection, id: UUID, chat: Chat, asked: ChatRequest) -> list[NewMessage]:
     """What to append to the store's history, which is cut first where the client goes back."""
     last = asked.last
     if asked.regenerate and (position := await _answer_to_drop(conn, chat, asked)) is not None:
-        await chats.cut(conn, chat.id, position)
+        await chats.cut(conn, chat.id, position, id)
         last = None
     elif (position := await _edited_question(conn, chat, asked)) is not None:
-        await chats.cut(conn, chat.id, position)
+        await chats.cut(conn, chat.id, position, id)
     tail = next(iter(await chats.last_turns(conn, chat.id, 1)), None)
     pending, outputs = _pending(tail), asked.tool_outputs()
     if last is not None and last.role == "user":

@@ -34,6 +34,13 @@ class NewMessage(msgspec.Struct, frozen=True):
     content: msgspec.Raw
 
 
+class Idempotency(msgspec.Struct, frozen=True):
+    """The caller's name for one request: sent again under it, the same body (by its hash) is not a second request."""
+
+    key: str
+    request_sha256: bytes
+
+
 class CompletionRequest(msgspec.Struct, frozen=True):
     """One request for an answer, the same whatever dialect it came in.
 
@@ -53,6 +60,7 @@ class CompletionRequest(msgspec.Struct, frozen=True):
     previous_id: UUID | None = None
     background: bool = False
     lift_system: bool = False
+    idempotency: Idempotency | None = None
 
     @property
     def model(self) -> str:

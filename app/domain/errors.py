@@ -9,6 +9,8 @@
     ├── NotFound                404   also for what belongs to another tenant
     ├── Conflict                409
     ├── Gone                    410   it existed; its retention has passed
+    ├── RateLimited             429   a limit of the caller's key or tenant
+    ├── BudgetExceeded          402   its budget has no room for this
     ├── Unavailable             503   this instance is full, draining or without its database: try again
     └── UpstreamError           any   the upstream refused or failed
         └── UpstreamTimeout     504
@@ -18,6 +20,8 @@
 """
 
 from typing import ClassVar
+
+from app.domain.limits import Limits
 
 
 class AppError(Exception):
@@ -104,6 +108,29 @@ class Gone(AppError):
     status = 410
     code = "gone"
     type = "invalid_request_error"
+
+
+class RateLimited(AppError):
+    """`limits` are told in the answer's headers."""
+
+    status = 429
+    code = "rate_limited"
+    type = "rate_limit_error"
+
+    def __init__(
+        self, message: str, *, code: str, limits: Limits, retry_after: float | None, should_retry: bool | None = None
+    ) -> None:
+        super().__init__(message, code=code, retry_after=retry_after, should_retry=should_retry)
+        self.limits = limits
+
+
+class BudgetExceeded(AppError):
+    """Asking again does not help before somebody raises the budget, or the month ends."""
+
+    status = 402
+    code = "budget_exceeded"
+    type = "billing_error"
+    should_retry = False
 
 
 class Unavailable(AppError):

@@ -101,6 +101,7 @@ class MessageFold:
     def __init__(self) -> None:
         self.id = ""
         self.model = ""
+        self.started = False
         self.stop_reason: str | None = None
         self.stop_sequence: str | None = None
         self.stop_details = NULL
@@ -120,6 +121,7 @@ class MessageFold:
                 if block := self._blocks.get(body.index):
                     block.complete = True
             case MessageStart():
+                self.started = True
                 self.id, self.model = body.message.id, body.message.model
                 self._usage = dict(body.message.usage)
             case MessageDelta():

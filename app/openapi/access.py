@@ -9,7 +9,7 @@ from app.openapi.errors import BAD_CURSOR, INVALID, NO_COMPLETION, NO_CONVERSATI
 from app.openapi.operation import Answer, Body, Operation, Subject
 
 _NO_KEY: Final = NotFound("There is no such key.")
-_FOREIGN: Final = PermissionDenied("This key administers its own tenant only.", code="foreign_tenant")
+FOREIGN: Final = PermissionDenied("This key administers its own tenant only.", code="foreign_tenant")
 
 SUBJECT: Final = Subject(
     operations={
@@ -33,13 +33,13 @@ SUBJECT: Final = Subject(
             errors=[
                 Unprocessable("name: Field required", param="name"),
                 PermissionDenied("This key cannot allow what it is not allowed itself.", code="not_yours_to_allow"),
-                _FOREIGN,
+                FOREIGN,
             ],
         ),
         "list_keys": Operation(
             endpoint=endpoints.list_keys,
             answers=[Answer(description="A page of keys.", json=KeyPage)],
-            errors=[BAD_CURSOR, INVALID, _FOREIGN],
+            errors=[BAD_CURSOR, INVALID, FOREIGN],
         ),
         "get_key": Operation(
             endpoint=endpoints.get_key, answers=[Answer(description="The key.", json=KeyOut)], errors=[_NO_KEY]

@@ -101,6 +101,7 @@ SUBJECT: Final = Subject(
             ],
             errors=[
                 InvalidRequest("n: Only one choice can be had.", param="n"),
+                *errors.LIMITS,
                 *errors.UPSTREAM,
                 *errors.ENDED,
             ],

@@ -35,7 +35,10 @@ class CompletionError(Struct):
 
 
 class CompletionSummary(Struct):
-    """A completion as it stands in a list. `usage` is that of the Messages API."""
+    """A completion as it stands in a list. `usage` is that of the Messages API, `cost` is in US dollars.
+
+    The cost is null while it streams, and where no price is known. `estimated`: the final counts never came.
+    """
 
     id: UUID
     object: Literal["completion"]
@@ -44,6 +47,8 @@ class CompletionSummary(Struct):
     conversation_id: UUID | None
     stop_reason: str | None
     usage: dict[str, Any] | None
+    cost: str | None
+    estimated: bool | None
     error: CompletionError | None
     attempts: int
     store: bool
@@ -111,6 +116,7 @@ SUBJECT: Final = Subject(
                 _HELD_BACK,
                 errors.NO_CONVERSATION,
                 errors.BUSY,
+                *errors.LIMITS,
                 *errors.UPSTREAM,
                 *errors.ENDED,
             ],

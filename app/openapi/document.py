@@ -25,6 +25,7 @@ from app.openapi import (
     responses,
     security,
     ui_chat,
+    usage,
 )
 from app.openapi.headers import HEADERS, references
 from app.openapi.operation import Answer, Body, Operation, Subject
@@ -40,6 +41,7 @@ _SUBJECTS: Final[Sequence[Subject]] = (
     ui_chat.SUBJECT,
     models.SUBJECT,
     access.SUBJECT,
+    usage.SUBJECT,
     health.SUBJECT,
 )
 # FastAPI's own of a failed validation, which nobody gets here.
@@ -126,6 +128,9 @@ def _answer(id: str, answer: Answer, prefix: str, components: Components) -> tup
             "schema": components.answer(answer.json, prefix),
             "example": msgspec.json.decode((EXAMPLES / f"{id}.json").read_bytes()),
         }
+    if answer.csv:
+        table = (EXAMPLES / f"{id}.csv").read_text(encoding="utf-8")
+        content["text/csv"] = {"schema": {"type": "string"}, "example": table}
     if answer.stream is not None:
         content["text/event-stream"] = {
             "schema": {"title": "Server-sent events", "description": answer.stream},

@@ -8,12 +8,16 @@ import msgspec
 from msgspec import Struct
 from starlette.datastructures import Headers
 
+from app.completions.refusals import key_reused
 from app.domain.errors import (
     AppError,
+    BudgetExceeded,
     Conflict,
+    Gone,
     InvalidRequest,
     NotFound,
     PermissionDenied,
+    RateLimited,
     RequestTooLarge,
     Unauthenticated,
     Unavailable,
@@ -21,6 +25,7 @@ from app.domain.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
+from app.domain.limits import Limits
 from app.error_handlers import ANTHROPIC, OPENAI, PROBLEM, TEXT, Shape, shape_of
 from app.openapi.headers import references
 from app.openapi.schemas import Components
@@ -118,6 +123,19 @@ UPSTREAM: Final = (
         code="upstream_overloaded",
         retry_after=1,
     ),
+)
+# What a caller's limits and budgets, and a request that was sent before, can come to.
+LIMITS: Final = (
+    key_reused(),
+    InvalidRequest("The idempotency key must be 1 to 255 printable characters.", code="invalid_idempotency_key"),
+    RateLimited(
+        "This key has used up its requests of this minute.", code="requests_limited", limits=Limits(), retry_after=7
+    ),
+    BudgetExceeded("This key has no room for this in its budget of the month."),
+    PermissionDenied(
+        "This key has a budget, and what this would cost is not known.", code="unknown_price", param="model"
+    ),
+    Gone("The stream of this completion is not kept any more.", code="stream_gone"),
 )
 # What can come of waiting for the whole answer.
 ENDED: Final = (

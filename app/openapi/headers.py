@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
+from app.wire import limit_headers
+
 # Those of every answer.
 EVERYWHERE: Final = ("request-id", "x-request-id")
 # Those of what made a completion.
-COMPLETION: Final = ("x-completion-id", "location")
+COMPLETION: Final = ("x-completion-id", "location", "idempotent-replayed", *limit_headers.NAMES)
 
 _REQUEST_ID: Final = {
     "description": "The request's id, which our log names it by.",
@@ -26,6 +28,17 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
         "required": True,
         "schema": {"type": "string", "format": "uri-reference"},
     },
+    "idempotent-replayed": {
+        "description": "An earlier request with this idempotency key has begun it.",
+        "schema": {"type": "boolean", "const": True},
+    },
+    **{
+        name: {
+            "description": "What a limited caller has left in this minute, in the headers of the dialect.",
+            "schema": {"type": "string"},
+        }
+        for name in limit_headers.NAMES
+    },
     "x-ignored-params": {
         "description": "Parameters of the request that had no effect, separated by commas.",
         "schema": {"type": "string"},
@@ -39,6 +52,10 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
         "description": "What holds a secret is not to be kept.",
         "required": True,
         "schema": {"type": "string", "const": "no-store"},
+    },
+    "link": {
+        "description": "The next page, where there is one (RFC 8288).",
+        "schema": {"type": "string"},
     },
     "retry-after": {
         "description": "Seconds to wait before another try, where it is known.",

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
-from app.completions.history import previous_error
+from app.completions import refusals
 from app.dialects import responses, responses_request
 from app.domain.errors import Gone, InvalidRequest, NotFound
 from app.openapi import errors, response_items
@@ -161,10 +161,9 @@ SUBJECT: Final = Subject(
                 InvalidRequest(
                     "Missing required parameter: 'model'.", code="missing_required_parameter", param="model"
                 ),
-                previous_error("previous_not_stored"),
-                previous_error("no_previous"),
-                previous_error("previous_running"),
+                *filter(None, map(refusals.previous, ("previous_not_stored", "no_previous", "previous_running"))),
                 errors.BUSY,
+                *errors.LIMITS,
                 *errors.UPSTREAM,
                 *errors.ENDED,
             ],

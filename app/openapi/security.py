@@ -1,6 +1,7 @@
 """Who may call: read from the routes, which is where it is decided."""
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any, Final
 
 from fastapi.dependencies.models import Dependant
@@ -33,9 +34,9 @@ def requirements(dependant: Dependant) -> list[dict[str, list[str]]]:
     required = list(_required(dependant))
     if not required:
         return []
-    scopes = sorted({each.scope.value for each in required})
     names = ["bearer", "api_key"] + ["browser_token"] * all(each.allow_bound for each in required)
-    return [{name: scopes} for name in names]
+    enough = [sorted(set(scopes)) for scopes in product(*(each.scopes for each in required))]
+    return [{name: list(scopes)} for scopes in enough for name in names]
 
 
 def _required(dependant: Dependant) -> Iterator[Requires]:

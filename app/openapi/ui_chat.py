@@ -46,6 +46,7 @@ SUBJECT: Final = Subject(
                 Unprocessable("The message is empty.", param="messages"),
                 ui_history.no_such_chat(),
                 errors.BUSY,
+                *errors.LIMITS,
                 *errors.UPSTREAM,
             ],
         ),

@@ -44,6 +44,8 @@ class LazyProvider:
 
 
 def _import_adapter() -> Callable[[Settings], Provider]:
+    import genai_prices  # noqa: F401 - the other dear one; admissions need it
+
     from app.providers.anthropic import AnthropicProvider
 
     return AnthropicProvider

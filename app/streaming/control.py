@@ -11,7 +11,7 @@ from app.streaming import repository
 from app.streaming.follower import Follower
 from app.streaming.generation import Cancelled
 from app.streaming.instance import Instance
-from app.streaming.interruption import interrupt
+from app.streaming.interruption import Interruption
 from app.streaming.recorder import TRANSIENT, LeaseLost
 from app.streaming.registry import Registry
 from app.streaming.repository import Asked
@@ -28,9 +28,16 @@ class Control:
     """Runs while this process has generations or follows others'."""
 
     def __init__(
-        self, pool: Pool, instance: Instance, registry: Registry, follower: Follower, settings: Settings
+        self,
+        pool: Pool,
+        instance: Instance,
+        registry: Registry,
+        follower: Follower,
+        interruption: Interruption,
+        settings: Settings,
     ) -> None:
         self._pool = pool
+        self._interruption = interruption
         self._instance = instance
         self._registry = registry
         self._follower = follower
@@ -90,7 +97,7 @@ class Control:
 
     async def _interrupt_abandoned(self) -> None:
         ids = list(self._registry.abandoned)
-        await interrupt(self._pool, self._instance.id, ids)
+        await self._interruption.end(self._instance.id, ids)
         async with self._pool.connection() as conn:
             left = await repository.unfinished(conn, self._instance.id, ids)  # locked by somebody just now
         self._registry.abandoned.difference_update(set(ids).difference(left))

@@ -8,12 +8,14 @@ from uuid import UUID
 
 from app.config import Settings
 from app.db.pool import Pool
+from app.prices import Prices
 from app.providers.base import Provider
 from app.streaming import maintenance, repository
 from app.streaming.control import Control
 from app.streaming.follower import Follower
 from app.streaming.generation import Admitted, Generation
 from app.streaming.instance import Instance
+from app.streaming.interruption import Interruption
 from app.streaming.log import Log
 from app.streaming.maintenance import Chore
 from app.streaming.recorder import Recorder
@@ -30,17 +32,24 @@ class Engine:
     """Starts generations, finds logs wherever they run, and ends in good order."""
 
     def __init__(
-        self, settings: Settings, pool: Pool, provider: Callable[[], Awaitable[Provider]], chores: Sequence[Chore] = ()
+        self,
+        settings: Settings,
+        pool: Pool,
+        provider: Callable[[], Awaitable[Provider]],
+        prices: Prices,
+        chores: Sequence[Chore] = (),
     ) -> None:
         self.settings = settings
         self.provider = provider
+        self.prices = prices
         self.instance = Instance(settings.home)
         self.registry = Registry(settings.max_streams)
         self._pool = pool
         self._chores = [self._find_orphans, *chores]
         self._recorder = Recorder(pool, self.instance, settings)
-        self._follower = Follower(pool, settings)
-        self.control = Control(pool, self.instance, self.registry, self._follower, settings)
+        self.interruption = Interruption(pool, prices, settings.lease)
+        self._follower = Follower(pool, self.interruption, settings)
+        self.control = Control(pool, self.instance, self.registry, self._follower, self.interruption, settings)
         self._loops: list[asyncio.Task[None]] = []
         self._draining: asyncio.Task[None] | None = None
 
@@ -49,7 +58,7 @@ class Engine:
         self._loop(self._recorder.run())
         self._loop(self._follower.run())
         self._loop(self.control.run())
-        self._loop(maintenance.run_forever(self._pool, self.settings, self._chores))
+        self._loop(maintenance.run_forever(self._pool, self.settings, self.interruption, self._chores))
 
     def _loop(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._loops.append(asyncio.create_task(coroutine))
@@ -61,7 +70,7 @@ class Engine:
                 self.registry.abandoned.add(id)
 
     def launch(self, admitted: Admitted) -> Generation:
-        generation = Generation(admitted, self.provider, self._recorder, self.settings)
+        generation = Generation(admitted, self.provider, self._recorder, self.prices, self.settings)
         self.registry.launch(generation)
         return generation
 

@@ -17,7 +17,7 @@ from app.domain.completion import Status
 from app.domain.errors import AppError, Gone
 from app.domain.events import split
 from app.streaming import repository
-from app.streaming.interruption import LOST_AT_MOST, interrupt_if_dead
+from app.streaming.interruption import LOST_AT_MOST, Interruption
 from app.streaming.log import Log
 from app.streaming.recorder import TRANSIENT
 from app.streaming.repository import Connection, Followed
@@ -29,8 +29,9 @@ _log = logging.getLogger(__name__)
 class Follower:
     """Copies of remote logs, kept while somebody here reads them."""
 
-    def __init__(self, pool: Pool, settings: Settings) -> None:
+    def __init__(self, pool: Pool, interruption: Interruption, settings: Settings) -> None:
         self._pool = pool
+        self._interruption = interruption
         self._lease = settings.lease
         self._tick = settings.follow_tick
         self._slowest_tick = settings.follow_tick_max
@@ -93,7 +94,7 @@ class Follower:
         for id in logs.keys() - {row.id for row in rows}:
             _break_off(logs[id], Gone("The completion was deleted."))
         for instance in {row.instance_id for row in rows if row.status == Status.STREAMING and not row.owner_alive}:
-            await interrupt_if_dead(self._pool, instance, self._lease)
+            await self._interruption.of_dead(instance)
         return any(row.data is not None for row in rows)
 
     async def _take(self, conn: Connection, log: Log, rows: list[Followed]) -> None:

@@ -19,7 +19,9 @@ from app.domain.completion import OnDisconnect, Status
 from app.domain.errors import AppError, UpstreamError, UpstreamTimeout
 from app.domain.events import Body, Error, Event, MessageStop, name
 from app.domain.message import MessageFold
+from app.prices import Prices
 from app.providers.base import Provider, ProviderRequest
+from app.streaming.billing import Account, bill, counted
 from app.streaming.log import Log
 from app.streaming.recorder import LeaseLost, Recorder, StorageUnavailable
 from app.streaming.settlement import MESSAGE_STOP, Settlement, error_end, settlement
@@ -62,13 +64,19 @@ class Admitted(msgspec.Struct, frozen=True):
     request: ProviderRequest
     on_disconnect: OnDisconnect
     request_id: str
+    account: Account
 
 
 class Generation:
     """Run by `run` in a task of its own; `stop` ends it early."""
 
     def __init__(
-        self, admitted: Admitted, provider: Callable[[], Awaitable[Provider]], recorder: Recorder, settings: Settings
+        self,
+        admitted: Admitted,
+        provider: Callable[[], Awaitable[Provider]],
+        recorder: Recorder,
+        prices: Prices,
+        settings: Settings,
     ) -> None:
         self.id = admitted.id
         self.log = Log()
@@ -78,6 +86,7 @@ class Generation:
         self._admitted = admitted
         self._provider = provider
         self._recorder = recorder
+        self._prices = prices
         self._settings = settings
         self._attempts = 0
         self._started_at = time.monotonic()
@@ -248,6 +257,10 @@ class Generation:
         self.error = exc.with_traceback(None)  # its frames would keep this generation and its log alive
         return error_end(self.log.last_seq + 1, exc, self._admitted.request_id)
 
+    def _bill(self) -> str:
+        account = self._admitted.account
+        return bill(self._prices, account, counted(self.fold, account, attempts=self._attempts, error=self.error))
+
     def _settlement(self, end: Event, *, bare: bool) -> Settlement:
         """`bare` leaves out what came from the upstream: Postgres has refused it."""
         return settlement(
@@ -256,6 +269,7 @@ class Generation:
             [] if bare else self.log.after(0),
             end,
             MessageFold() if bare else self.fold,
+            self._bill(),
             attempts=self._attempts,
             first_event_ms=self._first_event_ms,
             forget_input=self._first_event_ms is None,

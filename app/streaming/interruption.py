@@ -12,7 +12,10 @@ from app.domain.completion import Status
 from app.domain.errors import AppError
 from app.domain.events import Event, parse, split
 from app.domain.message import MessageFold
+from app.domain.usage import Counts
+from app.prices import Prices
 from app.streaming import repository
+from app.streaming.billing import bill, supposed
 from app.streaming.repository import Connection
 from app.streaming.settlement import Settlement, error_end, settlement
 
@@ -25,39 +28,53 @@ LOST_AT_MOST: Final = 1_000_000
 _AT_ONCE: Final = 20
 
 
-async def interrupt_if_dead(pool: Pool, instance: UUID, lease: float) -> bool:
-    """If the lease of `instance` has expired: declare it dead, end all its completions, and answer True."""
-    async with pool.connection() as conn:
-        if not await repository.declare_dead(conn, instance, lease):
-            return False
-    await interrupt(pool, instance)
-    return True
+class Interruption:
+    """Ends them from what is stored, with what they came to by `prices`. `lease` is in seconds."""
 
+    def __init__(self, pool: Pool, prices: Prices, lease: float) -> None:
+        self._pool = pool
+        self._prices = prices
+        self.lease = lease
 
-async def interrupt(pool: Pool, owner: UUID, ids: Sequence[UUID] | None = None) -> None:
-    """End the streaming completions of `owner` (or those of `ids`), which the caller knows nobody writes any more."""
-    while await _interrupt_some(pool, owner, ids):
-        pass
+    async def of_dead(self, instance: UUID) -> bool:
+        """If the lease of `instance` has expired: declare it dead, end all its completions, and answer True."""
+        async with self._pool.connection() as conn:
+            if not await repository.declare_dead(conn, instance, self.lease):
+                return False
+        await self.end(instance)
+        return True
 
+    async def end(self, owner: UUID, ids: Sequence[UUID] | None = None) -> None:
+        """End the streaming completions of `owner`, or those of `ids`, which the caller knows that nobody writes."""
+        while await self._end_some(owner, ids):
+            pass
 
-async def _interrupt_some(pool: Pool, owner: UUID, ids: Sequence[UUID] | None) -> bool:
-    async with pool.connection() as conn, conn.transaction():
-        unfinished = await repository.lock_unfinished(conn, owner, ids, _AT_ONCE)
-        ends = [await _settlement(conn, id) for id in unfinished]
-        if ends:
-            await repository.settle(conn, owner, ends)
-    return len(ends) == _AT_ONCE
+    async def _end_some(self, owner: UUID, ids: Sequence[UUID] | None) -> bool:
+        async with self._pool.connection() as conn, conn.transaction():
+            unfinished = await repository.lock_unfinished(conn, owner, ids, _AT_ONCE)
+            ends = [await self._settlement(conn, id) for id in unfinished]
+            if ends:
+                await repository.settle(conn, owner, ends)
+        return len(ends) == _AT_ONCE
 
+    async def _settlement(self, conn: Connection, id: UUID) -> Settlement:
+        events: list[Event] = []
+        fold = MessageFold()
+        try:
+            events = await stored_events(conn, id)
+            fold = _folded(events)
+        except (msgspec.MsgspecError, KeyError):
+            _log.exception("what is stored of %s cannot be read", id)  # it must not hold up the others
+        error = AppError("The instance that produced this answer was lost.", code="interrupted")
+        end = error_end((events[-1].seq if events else 0) + LOST_AT_MOST, error, None)
+        bill = await self._bill(conn, id, fold)
+        return settlement(id, Status.INTERRUPTED, events, end, fold, bill, attempts=0, first_event_ms=None)
 
-async def _settlement(conn: Connection, id: UUID) -> Settlement:
-    events = await stored_events(conn, id)
-    error = AppError("The instance that produced this answer was lost.", code="interrupted")
-    end = error_end((events[-1].seq if events else 0) + LOST_AT_MOST, error, None)
-    try:
-        return settlement(id, Status.INTERRUPTED, events, end, _folded(events), attempts=0, first_event_ms=None)
-    except (msgspec.MsgspecError, KeyError):
-        _log.exception("what is stored of %s cannot be read", id)  # it must not hold up the others
-        return settlement(id, Status.INTERRUPTED, events, end, MessageFold(), attempts=0, first_event_ms=None)
+    async def _bill(self, conn: Connection, id: UUID, fold: MessageFold) -> str:
+        account = await repository.account(conn, id)
+        if account is None:
+            return "{}"
+        return bill(self._prices, account, Counts.of(fold.usage()) if fold.started else supposed(account))
 
 
 def _folded(events: Sequence[Event]) -> MessageFold:

@@ -11,7 +11,7 @@ import psycopg
 from app.config import Settings
 from app.db.pool import Pool
 from app.streaming import repository
-from app.streaming.interruption import interrupt_if_dead
+from app.streaming.interruption import Interruption
 from app.streaming.recorder import TRANSIENT
 from app.streaming.repository import Connection
 
@@ -22,13 +22,13 @@ _DELETIONS_AT_ONCE: Final = 1000
 Chore = Callable[[Connection], Awaitable[None]]
 
 
-async def run_once(pool: Pool, settings: Settings, chores: Sequence[Chore]) -> None:
+async def run_once(pool: Pool, settings: Settings, interruption: Interruption, chores: Sequence[Chore]) -> None:
     """End completions of lost instances, drop logs past their retention, and do the other features' `chores`."""
     async with pool.connection() as conn:
         lost = await repository.lost_instances(conn, settings.lease)
     for instance in lost:
         try:
-            await interrupt_if_dead(pool, instance, settings.lease)
+            await interruption.of_dead(instance)
         except psycopg.DataError:
             _log.exception("the completions of %s cannot be ended", instance)  # the rest of the run can be done
     async with pool.connection() as conn:
@@ -37,12 +37,12 @@ async def run_once(pool: Pool, settings: Settings, chores: Sequence[Chore]) -> N
             await chore(conn)
 
 
-async def run_forever(pool: Pool, settings: Settings, chores: Sequence[Chore]) -> None:
+async def run_forever(pool: Pool, settings: Settings, interruption: Interruption, chores: Sequence[Chore]) -> None:
     """`run_once` now and then, until cancelled; instances that started together drift apart."""
     while True:
         await asyncio.sleep(settings.maintenance_interval * random.uniform(0.5, 1.5))
         try:
-            await run_once(pool, settings, chores)
+            await run_once(pool, settings, interruption, chores)
         except TRANSIENT as exc:
             _log.warning("maintenance failed, will be retried: %s", exc)
         except Exception:

@@ -7,8 +7,9 @@ from uuid import UUID
 
 import msgspec
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
+from app.streaming.billing import Account
 from app.streaming.settlement import Settlement
 
 Connection = AsyncConnection[Any]
@@ -17,7 +18,7 @@ Connection = AsyncConnection[Any]
 SETTLEMENTS: LiteralString = (
     "%(ended)b::uuid[], %(statuses)b::text[], %(stop_reasons)b::text[], %(contents)b::bytea[], %(usages)b::bytea[],"
     " %(errors)b::bytea[], %(attempts)b::int[], %(first_event_ms)b::float8[], %(end_seqs)b::bigint[],"
-    " %(logs)b::bytea[], %(message_ids)b::uuid[], %(answers)b::bytea[], %(forget_input)b::boolean[]"
+    " %(logs)b::bytea[], %(message_ids)b::uuid[], %(answers)b::bytea[], %(forget_input)b::boolean[], %(bills)b::text[]"
 )
 RECORD: LiteralString = (
     "SELECT record(%(instance)s, %(ids)b::uuid[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(datas)b::bytea[], "
@@ -51,6 +52,9 @@ FOLLOW: LiteralString = (
     " JOIN completions c ON c.id = w.id LEFT JOIN instances i ON i.id = c.instance_id"
     " LEFT JOIN completion_events e ON e.completion_id = c.id AND e.last_seq > w.after"
     " ORDER BY c.id, e.first_seq"
+)
+ACCOUNT: LiteralString = (
+    "SELECT model, asked, reserved_input, created_at AS opened_at FROM ledger WHERE completion_id = %(id)s"
 )
 STORED_LOG: LiteralString = "SELECT data FROM completion_logs WHERE completion_id = %(id)s"
 DELETE_OLD_LOGS: LiteralString = (
@@ -111,6 +115,7 @@ def _columns(ends: Sequence[Settlement]) -> dict[str, object]:
         "message_ids": [end.message_id for end in ends],
         "answers": [end.answer for end in ends],
         "forget_input": [end.forget_input for end in ends],
+        "bills": [end.bill for end in ends],
     }
 
 
@@ -187,6 +192,14 @@ async def event_rows(conn: Connection, completion: UUID) -> list[tuple[int, byte
     """What is stored of a streaming completion: the first position and the lines of each row."""
     cursor = await conn.execute(EVENTS, {"id": completion})
     return await cursor.fetchall()
+
+
+async def account(conn: Connection, completion: UUID) -> Account | None:
+    """None for what an older version has admitted, which has no row in the ledger."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(ACCOUNT, {"id": completion})
+        row = await cursor.fetchone()
+    return msgspec.convert(row, Account) if row is not None else None
 
 
 async def follow(conn: Connection, afters: dict[UUID, int], lease: float) -> list[Followed]:

@@ -27,6 +27,7 @@ class Settlement(msgspec.Struct, frozen=True):
     end: Event
     log: bytes
     usage: bytes
+    bill: str
     stop_reason: str | None = None
     content: bytes | None = None
     error: bytes | None = None
@@ -43,12 +44,13 @@ def settlement(
     events: Sequence[Event],
     end: Event,
     fold: MessageFold,
+    bill: str,
     *,
     attempts: int,
     first_event_ms: float | None,
     forget_input: bool = False,
 ) -> Settlement:
-    """The end of a completion whose log holds `events` and then `end`."""
+    """The end of a completion whose log holds `events` and then `end`; `bill` closes its row in the ledger."""
     completed = status is Status.COMPLETED
     return Settlement(
         id=id,
@@ -56,6 +58,7 @@ def settlement(
         end=end,
         log=compress([*events, end]),
         usage=fold.usage(),
+        bill=bill,
         stop_reason=fold.stop_reason,
         content=fold.content(),
         error=None if completed else end.data,

@@ -12,7 +12,7 @@ from app.wire.openai_chat import completion_id
 from app.wire.openai_parts import Annotations, Block, Usage, block_of, finish_reason, refusal
 
 
-def answer(id: UUID, fold: MessageFold, *, reasoning: bool = False) -> bytes:
+def chat_completion(id: UUID, fold: MessageFold, *, reasoning: bool = False) -> bytes:
     """The body. `reasoning` lets thoughts out, as `reasoning_content`."""
     blocks = [block_of(block) for block in msgspec.json.decode(fold.content(), type=list[Raw])]
     choice = {

@@ -40,6 +40,8 @@ class Answer:
     stop_reason: str
     stop_sequence: str | None
     input_tokens: InputTokens
+    searches: int
+    service_tier: str
 
     @property
     def output_tokens(self) -> int:
@@ -62,9 +64,16 @@ class Answer:
     def output_usage(self) -> Json:
         """Return the output side of `usage`."""
         details = {"output_tokens_details": {"thinking_tokens": self.thinking_tokens}} if self.thinking_tokens else {}
-        searches = sum(isinstance(block, ServerToolUse) for block in self.blocks)
-        server_tools = {"server_tool_use": {"web_search_requests": searches}} if searches else {}
-        return {"output_tokens": self.output_tokens, **details, **server_tools}
+        searched = {"web_search_requests": self.searches, "web_fetch_requests": 0}
+        return {
+            "output_tokens": self.output_tokens,
+            **details,
+            **({"server_tool_use": searched} if self.searches else {}),
+        }
+
+    def usage(self) -> Json:
+        """Return the whole `usage`, as it is told in the end."""
+        return {**self.input_tokens.usage(0, self.service_tier), **self.output_usage()}
 
     def message(self) -> Json:
         """Return the message that is the whole answer."""
@@ -72,7 +81,7 @@ class Answer:
             **self.empty_message(),
             "content": [block.whole() for block in self.blocks],
             **self.ending(),
-            "usage": {**self.input_tokens.usage(0), **self.output_usage()},
+            "usage": self.usage(),
         }
 
     def empty_message(self) -> Json:
@@ -85,7 +94,7 @@ class Answer:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": self.input_tokens.usage(1),
+            "usage": self.input_tokens.usage(1, self.service_tier),
         }
 
 
@@ -101,6 +110,8 @@ def compose(request: MessagesRequest, directives: Directives) -> Answer:
         stop_reason=directives.stop_reason or _stop_reason(blocks, cut=cut, stop_sequence=stop_sequence),
         stop_sequence=None if cut else stop_sequence,
         input_tokens=count_input(request),
+        searches=directives.searches + sum(isinstance(block, ServerToolUse) for block in blocks),
+        service_tier=directives.service_tier,
     )
 
 

@@ -34,6 +34,8 @@ class Directives(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unknown_event: bool = False  # an event of a type nobody knows yet
     unknown_block: bool = False  # a content block of a type nobody knows yet
     stop_reason: str | None = None  # in place of the answer's own, for example refusal
+    searches: Count = 0  # web searches that the usage tells of
+    service_tier: str = "standard"  # that the usage tells of
 
 
 def find(model: str, metadata: Json | None) -> Directives:

@@ -4,6 +4,7 @@ import msgspec
 from aiohttp import web
 
 from local.upstream import answers, bodies, directives, models, refusals, schema, validation
+from local.upstream.answers import Answer
 from local.upstream.bodies import Body
 from local.upstream.directives import Directives
 from local.upstream.faults import FAULTS
@@ -21,7 +22,9 @@ async def create_message(request: web.Request) -> web.StreamResponse:
     """Answer a conversation, or do what its fault says."""
     asked = schema.parse(schema.decode(await request.read()), MessagesRequest)
     wanted = _admit(request, asked, asked.metadata, stream=bool(asked.stream))
-    body, pace = _answer(asked, wanted, request[REQUEST_ID], request.app[STATE].pace)
+    answer = answers.compose(asked, wanted)
+    request[RECORD].usage = answer.usage()
+    body, pace = _played(asked, answer, wanted, request)
     script = FAULTS[wanted.fault](body)
     return await play(script, pace, request, request[RECORD], batch=wanted.batch)
 
@@ -72,11 +75,13 @@ def _admit(request: web.Request, asked: CountRequest, metadata: Json | None, *, 
     return wanted
 
 
-def _answer(asked: MessagesRequest, wanted: Directives, request_id: str, pace: Pace) -> tuple[Body, Pace]:
-    answer, pace = answers.compose(asked, wanted), pace.for_request(wanted)
+def _played(asked: MessagesRequest, answer: Answer, wanted: Directives, request: web.Request) -> tuple[Body, Pace]:
+    pace = request.app[STATE].pace.for_request(wanted)
     if not asked.stream:
         return bodies.message(answer), pace.in_one_piece(answer.output_tokens)
-    body = bodies.event_stream(answer, request_id=request_id, after=wanted.after, unknown_event=wanted.unknown_event)
+    body = bodies.event_stream(
+        answer, request_id=request[REQUEST_ID], after=wanted.after, unknown_event=wanted.unknown_event
+    )
     return body, pace
 
 

@@ -32,6 +32,7 @@ class RecordedRequest:
         events_sent: whole events of a stream, or pieces of a JSON body.
         finished: all that was meant to be sent is sent, and the body was ended cleanly.
         hung_up_at: when the client was seen to leave before that, or None.
+        usage: of the whole answer, as its end tells it; None where there is no answer.
     """
 
     method: str
@@ -46,6 +47,7 @@ class RecordedRequest:
     events_sent: int = 0
     finished: bool = False
     hung_up_at: float | None = None
+    usage: Json | None = None
 
     @property
     def body(self) -> Any:

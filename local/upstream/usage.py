@@ -26,7 +26,7 @@ class InputTokens:
         """All tokens of the input."""
         return self.uncached + self.written_5m + self.written_1h + self.read
 
-    def usage(self, output_tokens: int) -> Json:
+    def usage(self, output_tokens: int, service_tier: str) -> Json:
         """Return the `usage` object with an output count."""
         return {
             "input_tokens": self.uncached,
@@ -37,7 +37,7 @@ class InputTokens:
                 "ephemeral_1h_input_tokens": self.written_1h,
             },
             "output_tokens": output_tokens,
-            "service_tier": "standard",
+            "service_tier": service_tier,
         }
 
 

@@ -16,6 +16,7 @@ from app.db.pool import create_pool
 from app.domain.ids import uuid7
 from app.streaming import maintenance
 from tests.chaos.streams import Client, Connect
+from tests.support.interruption import interruption
 from tests.support.postgres import Postgres
 from tests.support.service import StartService
 
@@ -261,7 +262,7 @@ async def test_past_its_retention_the_stream_is_gone_and_the_content_stays(both:
     running = await (await a.create("sim-ok?rate=20&tokens=60")).until(5)
     settings = Settings(database_url=SecretStr(shared_database), log_retention=0.001)
     async with create_pool(settings) as pool:
-        await maintenance.run_once(pool, settings, [])
+        await maintenance.run_once(pool, settings, interruption(pool), [])
     assert (await b.resume(old.id)).status == 410
     assert (await b.resume(old.id, last_event_id=old.last_id)).status == 204
     stored = await b.get(old.id)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any, Final
 
@@ -90,6 +91,8 @@ async def test_in_one_piece(headwater: Headwater, client: httpx.AsyncClient) -> 
         "conversation_id": None,
         "stop_reason": "end_turn",
         "error": None,
+        "cost": None,
+        "estimated": False,
         "attempts": 1,
         "store": True,
         "on_disconnect": "continue",
@@ -104,6 +107,23 @@ async def test_in_one_piece(headwater: Headwater, client: httpx.AsyncClient) -> 
     (request,) = [each for each in headwater.upstream.requests if each.received_at > created.timestamp()]
     assert request.headers["authorization"] == "Bearer the-upstreams-own-key"
     assert "hw_" not in str(request.headers)
+
+
+async def test_its_cost(client: httpx.AsyncClient) -> None:
+    completion = await complete(client, model="claude-haiku-4-5")  # 1 and 5 dollars for a million tokens, by the list
+    usage = completion["usage"]
+    dollars = (Decimal(usage["input_tokens"]) + 5 * usage["output_tokens"]) / 1_000_000
+    assert (Decimal(completion["cost"]), completion["estimated"]) == (dollars, False)
+    assert "E" not in completion["cost"]
+    assert (await client.get("/v1/completions")).json()["data"][0]["cost"] == completion["cost"]
+
+
+async def test_its_cost_is_not_known_while_it_runs(client: httpx.AsyncClient) -> None:
+    async with streaming(client, model="sim-ok?rate=20&tokens=200") as (id, _):
+        running = (await client.get(f"/v1/completions/{id}")).json()
+        assert (running["cost"], running["estimated"]) == (None, None)
+        cancelled = (await client.post(f"/v1/completions/{id}/cancel")).json()
+        assert (cancelled["cost"], cancelled["estimated"]) == (None, True)
 
 
 async def test_every_parameter_goes_upstream(headwater: Headwater, client: httpx.AsyncClient) -> None:

@@ -10,6 +10,16 @@ from tests.support.api import Api, StartApi
 PAGE: Final = "https://page.example"
 BODY: Final[dict[str, Any]] = {"model": "claude-sim", "input": "Hello.", "max_tokens": 20}
 EXPOSED: Final = {
+    "idempotent-replayed",
+    "ratelimit",
+    "ratelimit-policy",
+    *(
+        f"anthropic-ratelimit-{what}-{field}"
+        for what in ("requests", "tokens")
+        for field in ("limit", "remaining", "reset")
+    ),
+    *(f"x-ratelimit-{field}-{what}" for what in ("requests", "tokens") for field in ("limit", "remaining", "reset")),
+    "link",
     "location",
     "request-id",
     "retry-after",

@@ -21,6 +21,7 @@ from app.streaming.interruption import LOST_AT_MOST
 from app.streaming.log import Log
 from app.streaming.repository import EventRow
 from app.streaming.settlement import MESSAGE_STOP, settlement
+from tests.support.interruption import interruption
 from tests.support.postgres import Postgres
 
 PING = b'{"type":"ping"}'
@@ -63,7 +64,7 @@ class Remote:
 
     async def end(self, id: UUID, events: int) -> None:
         log, end = [Event(seq, "ping", PING) for seq in range(1, events + 1)], Event(events + 1, "x", MESSAGE_STOP)
-        last = settlement(id, Status.COMPLETED, log, end, MessageFold(), attempts=1, first_event_ms=1.0)
+        last = settlement(id, Status.COMPLETED, log, end, MessageFold(), "{}", attempts=1, first_event_ms=1.0)
         async with self._pool.connection() as conn:
             assert not await repository.record(conn, self.instance, [], [last])
 
@@ -85,9 +86,10 @@ async def start(pool: Pool, database_url: str) -> AsyncIterator[Start]:
     async with asyncio.TaskGroup() as tasks:
         loops: list[asyncio.Task[None]] = []
 
-        async def start(**settings: Any) -> Follower:
-            chosen = {"follow_tick": TICK, "follow_tick_max": 2 * TICK, "lease": 0.1, **settings}
-            follower = Follower(pool, Settings(database_url=SecretStr(database_url), **chosen))
+        async def start(**chosen: Any) -> Follower:
+            chosen = {"follow_tick": TICK, "follow_tick_max": 2 * TICK, "lease": 0.1, **chosen}
+            settings = Settings(database_url=SecretStr(database_url), **chosen)
+            follower = Follower(pool, interruption(pool, settings.lease), settings)
             loops.append(tasks.create_task(follower.run()))
             return follower
 

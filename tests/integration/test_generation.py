@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,9 +15,12 @@ from app.db.pool import create_pool
 from app.domain.completion import OnDisconnect
 from app.domain.errors import AppError, UpstreamError
 from app.domain.ids import uuid7
+from app.prices import Asked
 from app.providers.base import Provider, ProviderRequest, ProviderStream, UpstreamModel
+from app.streaming.billing import Account
 from app.streaming.engine import Engine
 from app.streaming.generation import Admitted, Cancelled, Generation, Interrupted
+from tests.support.interruption import PRICES
 from tests.support.postgres import Postgres
 
 START = b'{"type":"message_start","message":{"id":"m","model":"x","usage":{"input_tokens":3}}}'
@@ -25,6 +29,7 @@ WORD = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","t
 BLOCK_END = b'{"type":"content_block_stop","index":0}'
 DELTA = b'{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}}'
 STOP = b'{"type":"message_stop"}'
+ACCOUNT = Account("claude-sim", Asked(), 10, datetime.now(UTC))
 WHOLE = [START, BLOCK, WORD, WORD, BLOCK_END, DELTA, STOP]
 
 
@@ -86,7 +91,7 @@ class Running:
                 (id, str(on_disconnect), self.engine.instance.id),
             )
         request = ProviderRequest({"model": "x"}, "2023-06-01", None)
-        return self.engine.launch(Admitted(id, request, on_disconnect, "req_1"))
+        return self.engine.launch(Admitted(id, request, on_disconnect, "req_1", ACCOUNT))
 
     def row(self, id: UUID) -> dict[str, Any]:
         columns = "status, stop_reason, content, usage, error, attempts, first_event_at, finished_at, end_seq"
@@ -111,7 +116,7 @@ async def start(database_url: str) -> AsyncIterator[Start]:
         settings = Settings(database_url=SecretStr(database_url), drain_grace=0, **chosen)
         pool = create_pool(settings)
         await pool.open()
-        engine = Engine(settings, pool, upstream.provider)
+        engine = Engine(settings, pool, upstream.provider, PRICES)
         engine.start()
         opened.append((engine, pool))
         return Running(engine, database_url)

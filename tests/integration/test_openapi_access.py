@@ -6,6 +6,7 @@ in `_things_of`, or in `SHARED` if it is nobody's own.
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from itertools import product
 from string import Formatter
 from typing import Any, Final
 
@@ -37,9 +38,10 @@ class Call:
     operation: dict[str, Any]
 
     @property
-    def scopes(self) -> list[str]:
-        security: list[dict[str, list[str]]] = self.operation["security"]
-        return security[0]["bearer"]
+    def lacking(self) -> set[frozenset[str]]:
+        """The scopes that a key has to lack to be refused: of each way to be let in, one."""
+        ways = [way["bearer"] for way in self.operation["security"] if "bearer" in way]
+        return {frozenset(missing) for missing in product(*ways)}
 
     @property
     def takes_browser_tokens(self) -> bool:
@@ -118,11 +120,16 @@ async def ids(owner: httpx.AsyncClient) -> dict[str, str]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def keys(headwater: Headwater) -> dict[str, str]:
-    """Keys of tenant A, by the scope that they lack; and one of tenant B, by `b`, that lacks none."""
-    lacking = {missing: [scope for scope in SCOPES if scope != missing] for missing in SCOPES}
-    made = {missing: await _key(headwater, "a", *others) for missing, others in lacking.items()}
-    return made | {"b": await _key(headwater, "b", *SCOPES)}
+async def keys(headwater: Headwater) -> dict[frozenset[str], str]:
+    """Keys of tenant A, by the scopes that they lack."""
+    lacking = {missing for call in GUARDED for missing in call.values[0].lacking}
+    return {missing: await _key(headwater, "a", *(set(SCOPES) - missing)) for missing in lacking}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def foreign(headwater: Headwater) -> str:
+    """A key of tenant B that lacks nothing."""
+    return await _key(headwater, "b", *SCOPES)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -145,10 +152,10 @@ async def test_with_a_key_that_is_none_401(call: Call, nobody: httpx.AsyncClient
 
 @pytest.mark.parametrize("call", GUARDED)
 async def test_without_a_scope_403(
-    call: Call, nobody: httpx.AsyncClient, ids: dict[str, str], keys: dict[str, str]
+    call: Call, nobody: httpx.AsyncClient, ids: dict[str, str], keys: dict[frozenset[str], str]
 ) -> None:
-    assert call.scopes
-    for missing in call.scopes:
+    assert frozenset() not in call.lacking
+    for missing in call.lacking:
         assert (await call.send(nobody, ids, key=keys[missing])).status_code == 403
 
 
@@ -159,9 +166,9 @@ async def test_with_a_browser_token_403(call: Call, nobody: httpx.AsyncClient, i
 
 @pytest.mark.parametrize("call", [call for call in GUARDED if call.values[0].names & OWNED])
 async def test_another_tenants_things_are_not_there(
-    call: Call, nobody: httpx.AsyncClient, ids: dict[str, str], keys: dict[str, str]
+    call: Call, nobody: httpx.AsyncClient, ids: dict[str, str], foreign: str
 ) -> None:
-    response = await call.send(nobody, ids, key=keys["b"])
+    response = await call.send(nobody, ids, key=foreign)
     assert response.status_code == (204 if "{chat_id}" in call.path else 404), response.text
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import pytest
@@ -17,14 +17,17 @@ from app.domain.ids import uuid7
 from app.domain.message import MessageFold
 from app.streaming import repository
 from app.streaming.instance import Instance
-from app.streaming.interruption import interrupt, interrupt_if_dead
 from app.streaming.log import Log
 from app.streaming.recorder import LeaseLost, Recorder, StorageUnavailable, Unstorable
 from app.streaming.repository import EventRow
 from app.streaming.settlement import MESSAGE_STOP, Settlement, decompress, settlement
+from tests.support.interruption import interruption
 from tests.support.postgres import Postgres
 
-MINUTE = 60.0
+RECORD_TAKES: LiteralString = (
+    "(uuid, uuid[], bigint[], bigint[], bytea[], uuid[], text[], text[], bytea[], bytea[], bytea[], int[], float8[],"
+    " bigint[], bytea[], uuid[], bytea[], boolean[], text[])"
+)
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def end_of(id: UUID, events: list[Event], *, stop_reason: str = "end_turn") -> S
     fold = MessageFold()
     fold.stop_reason = stop_reason
     end = Event(len(events) + 1, "message_stop", MESSAGE_STOP)
-    return settlement(id, Status.COMPLETED, events, end, fold, attempts=1, first_event_ms=1.0)
+    return settlement(id, Status.COMPLETED, events, end, fold, "{}", attempts=1, first_event_ms=1.0)
 
 
 # -- the statement
@@ -125,7 +128,7 @@ async def test_what_belongs_to_another_instance_is_refused_alone(
 
 async def test_what_was_ended_otherwise_is_refused(pool: Pool, database_url: str, instance: Instance) -> None:
     id = streaming(database_url, instance)
-    await interrupt(pool, instance.id, [id])
+    await interruption(pool).end(instance.id, [id])
     async with pool.connection() as conn:
         refused = await repository.record(conn, instance.id, [], [end_of(id, pings(1, 3))])
     assert refused == {id}
@@ -134,7 +137,7 @@ async def test_what_was_ended_otherwise_is_refused(pool: Pool, database_url: str
 
 async def test_a_living_instance_is_not_declared_dead(pool: Pool, database_url: str, instance: Instance) -> None:
     id = streaming(database_url, instance)
-    assert not await interrupt_if_dead(pool, instance.id, MINUTE)
+    assert not await interruption(pool).of_dead(instance.id)
     assert status(database_url, id) == "streaming"
 
 
@@ -146,7 +149,7 @@ async def test_declaring_dead_waits_for_a_write_under_way(pool: Pool, database_u
         with conn.transaction():
             conn.execute("SELECT FROM instances WHERE id = %s FOR SHARE", (instance.id,))  # as the recorder holds it
             conn.execute("INSERT INTO completion_events VALUES (%s, 1, 1, %s)", (id, b'{"type":"ping"}'))
-            declaring = asyncio.gather(interrupt_if_dead(pool, instance.id, 0.001))
+            declaring = asyncio.gather(interruption(pool, lease=0.001).of_dead(instance.id))
             await asyncio.sleep(0.3)
             assert not declaring.done()
         assert list(await declaring) == [True]
@@ -262,7 +265,7 @@ async def test_a_stream_that_is_not_its_own_any_more_is_told(
     lost, kept = streaming(database_url, instance), streaming(database_url, instance)
     running = await start(record_tick=0.05)
     logs = [running.attach(id) for id in (lost, kept)]
-    await interrupt(pool, instance.id, [lost])
+    await interruption(pool).end(instance.id, [lost])
     for log in logs:
         log.append(pings(1, 1))
     await asyncio.sleep(0.5)
@@ -279,10 +282,9 @@ async def test_a_full_buffer_gives_up_before_the_patience_ends(
     id, ending = streaming(database_url, instance), streaming(database_url, instance)
     running = await start(record_tick=0.05, record_buffer=1000)
     with Postgres.connect(database_url) as conn:
-        conn.execute("ALTER FUNCTION record RENAME TO record_away")
+        conn.execute("ALTER FUNCTION record" + RECORD_TAKES + " RENAME TO record_away")
         conn.execute(
-            "CREATE FUNCTION record(uuid, uuid[], bigint[], bigint[], bytea[], uuid[], text[], text[], bytea[],"
-            " bytea[], bytea[], int[], float8[], bigint[], bytea[], uuid[], bytea[], boolean[]) RETURNS SETOF uuid"
+            "CREATE FUNCTION record" + RECORD_TAKES + " RETURNS SETOF uuid"
             " LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'cannot_connect_now'; END $$"
         )
     log = running.attach(id)
@@ -325,9 +327,9 @@ async def test_locked_completions_are_left_to_the_next_who_comes(
     with Postgres.connect(database_url) as conn, conn.transaction():
         conn.execute("SELECT FROM completions WHERE id = %s FOR UPDATE", (locked,))
         async with asyncio.timeout(3):
-            await interrupt(pool, instance.id)
+            await interruption(pool).end(instance.id)
         assert status(database_url, free) == "interrupted"
         async with pool.connection() as aconn:
             assert await repository.unfinished(aconn, instance.id, [locked, free]) == [locked]
-    await interrupt(pool, instance.id)
+    await interruption(pool).end(instance.id)
     assert status(database_url, locked) == "interrupted"

@@ -1,17 +1,24 @@
 """`/api/chat` over a running service: what `useChat` sends, and what it must get."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from local.upstream import SimulatedUpstream
+from tests.support.headwater import Headwater
 from tests.support.service import Service, StartService, make_key
 from tests.support.ui_message import UiMessage, chunks_of, message_of
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SERVICE = {"max_retries": 0, "control_tick": 0.3}
+_numbers = itertools.count()
 OK = "sim-ok?rate=0&tokens=12"
 SLOW = "sim-ok?rate=20&tokens=400"
 
@@ -59,12 +66,25 @@ class Chat:
 
 
 @pytest.fixture
-async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with service.client() as client:
-        yield client
+def service(headwater: Headwater) -> Service:
+    return headwater.service
 
 
 @pytest.fixture
+def upstream(headwater: Headwater) -> SimulatedUpstream:
+    return headwater.upstream
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A tenant of the test's own."""
+    async with service.client(service.admin_key) as admin:
+        key = await make_key(admin, tenant=f"chats-{next(_numbers)}")
+    async with service.client(key) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def chat(client: httpx.AsyncClient) -> Chat:
     return Chat(client, "chat-1")
 
@@ -196,6 +216,31 @@ async def test_an_edited_question_takes_the_place_of_the_old_one(chat: Chat) -> 
     assert response.status_code == 200
     questions = [content[0]["text"] for role, content in await chat.stored() if role == "user"]
     assert questions == ["one", "three"]
+
+
+@pytest.mark.parametrize("model", ["sim-529", "sim-reset", "sim-error-first"])
+@pytest.mark.parametrize("what", ["another answer", "an earlier answer", "an edited question"])
+async def test_what_would_be_replaced_stays_until_the_new_answer_has_begun(chat: Chat, model: str, what: str) -> None:
+    first = await chat.send("one")
+    await chat.send("two")
+    before = await chat.stored()
+    match what:
+        case "another answer":
+            failed = await chat.post(chat.messages[:-1], trigger="regenerate-message", model=model)
+        case "an earlier answer":
+            failed = await chat.post(chat.messages[:1], trigger="regenerate-message", messageId=first.id, model=model)
+        case _:
+            edited = [*chat.messages[:2], user("three", "u-two")]
+            failed = await chat.post(edited, messageId="u-two", model=model)
+    assert failed.status_code >= 500
+    assert await chat.stored() == before
+
+
+async def test_what_was_replaced_stays_away_once_the_new_answer_has_begun(chat: Chat) -> None:
+    await chat.send("one")
+    broken = await chat.post(chat.messages[:1], trigger="regenerate-message", model="sim-error-mid?after=6")
+    assert message_of(chunks_of(broken.content)).error
+    assert [role for role, _ in await chat.stored()] == ["user"]
 
 
 async def test_a_refused_regenerate_loses_nothing(chat: Chat) -> None:
@@ -495,7 +540,7 @@ async def test_what_cannot_be_read_is_refused_in_plain_text(client: httpx.AsyncC
 async def test_tenants_have_chats_of_their_own(service: Service, client: httpx.AsyncClient) -> None:
     async with service.client(service.admin_key) as admin:
         foreign = await make_key(admin, tenant="other")
-    await running(Chat(client, "c", SLOW))
+    await running(Chat(client, "c", "sim-ok?rate=20&tokens=40"))
     async with service.client(foreign) as other:
         theirs = Chat(other, "c")
         assert (await theirs.stream()).status_code == 204  # as for any chat that they have not got

@@ -91,6 +91,9 @@ class _Talk:
         if response.headers["content-type"].startswith("text/event-stream"):
             self.files[f"{id}.sse"] = self._plain(response.text)
             return None
+        if response.headers["content-type"].startswith("text/csv"):
+            self.files[f"{id}.csv"] = self._plain(response.text)
+            return None
         answer = response.json()
         self.files[f"{id}.json"] = self._plain(json.dumps(answer, indent=2, ensure_ascii=False)) + "\n"
         return answer
@@ -126,6 +129,7 @@ async def recorded(headwater: Headwater) -> dict[str, str]:
         await _completions(talk)
         await _dialects(talk)
         await _chat(talk)
+        await _usage(talk)
         return talk.files
 
 
@@ -165,6 +169,11 @@ async def _dialects(talk: _Talk) -> None:
     await talk.ask("delete_response", path=here)
     await talk.ask("list_models")
     await talk.ask("get_model", path={"model_id": "claude-sim"})
+
+
+async def _usage(talk: _Talk) -> None:
+    await talk.ask("sum_up_usage", group_by="model")
+    await talk.ask("sum_up_usage", group_by="model", format="csv")
 
 
 async def _chat(talk: _Talk) -> None:

@@ -47,7 +47,7 @@ def folded(*, complete: bool) -> MessageFold:
 
 def test_a_whole_answer_is_kept_whole() -> None:
     fold = folded(complete=True)
-    end = settlement(_ID, Status.COMPLETED, EVENTS, STOPPED, fold, attempts=2, first_event_ms=12.5)
+    end = settlement(_ID, Status.COMPLETED, EVENTS, STOPPED, fold, "{}", attempts=2, first_event_ms=12.5)
     assert end.error is None
     assert end.stop_reason == "end_turn"
     assert end.content == end.answer == fold.content()
@@ -60,12 +60,12 @@ def test_a_whole_answer_is_kept_whole() -> None:
 @pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED, Status.INTERRUPTED])
 def test_a_conversation_keeps_only_whole_blocks_of_an_unfinished_answer(status: Status) -> None:
     error = error_end(4, AppError("No.", code="cancelled"), None)
-    unfinished = settlement(_ID, status, EVENTS, error, folded(complete=False), attempts=1, first_event_ms=1)
+    unfinished = settlement(_ID, status, EVENTS, error, folded(complete=False), "{}", attempts=1, first_event_ms=1)
     assert unfinished.answer is None
     assert unfinished.content == folded(complete=False).content()
     assert unfinished.error == error.data
     assert json.loads(unfinished.usage)["estimated"] is True
-    finished_block = settlement(_ID, status, EVENTS, error, folded(complete=True), attempts=1, first_event_ms=1)
+    finished_block = settlement(_ID, status, EVENTS, error, folded(complete=True), "{}", attempts=1, first_event_ms=1)
     assert finished_block.answer == finished_block.content
 
 

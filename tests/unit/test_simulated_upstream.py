@@ -205,6 +205,27 @@ async def test_requests_are_recorded(upstream: SimulatedUpstream, client: httpx.
     assert (seen.finished, seen.hung_up_at) == (True, None)
 
 
+@pytest.mark.parametrize("model", ["claude-sim", "sim-ok?tokens=7&searches=2&service_tier=priority"])
+async def test_the_usage_that_was_told_is_recorded(
+    upstream: SimulatedUpstream, client: httpx.AsyncClient, model: str
+) -> None:
+    whole = (await client.post("/v1/messages", json=asking(model))).json()["usage"]
+    events = named_events((await client.post("/v1/messages", json=asking(model, stream=True))).text)
+    told: Json = {}
+    for name, event in events:
+        told |= event["message"]["usage"] if name == "message_start" else event.get("usage", {})
+    assert told == whole
+    assert [seen.usage for seen in upstream.requests] == [told, told]
+    if model != "claude-sim":
+        assert (told["service_tier"], told["output_tokens"]) == ("priority", 7)
+        assert told["server_tool_use"]["web_search_requests"] == 2
+
+
+async def test_a_refused_request_has_no_usage(upstream: SimulatedUpstream, client: httpx.AsyncClient) -> None:
+    await client.post("/v1/messages", json=asking("sim-529"))
+    assert [seen.usage for seen in upstream.requests] == [None]
+
+
 async def test_records_can_be_read_and_forgotten_over_http(
     upstream: SimulatedUpstream, client: httpx.AsyncClient
 ) -> None:

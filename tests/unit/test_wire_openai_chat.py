@@ -27,7 +27,7 @@ from app.domain.message import MessageFold
 from app.streaming.generation import Cancelled, Interrupted
 from app.wire import openai_errors
 from app.wire.openai_chat import OpenAIChatEncoder
-from app.wire.openai_chat_answer import answer
+from app.wire.openai_chat_answer import chat_completion
 
 Json = dict[str, Any]
 
@@ -296,7 +296,7 @@ def test_deltas(name: str) -> None:
 def test_thoughts_where_they_are_let_out() -> None:
     stream = encoded(LOGS["thoughts"], reasoning=True)
     assert deltas(stream) == [{"reasoning_content": "Let me"}, {"reasoning_content": " see."}, {"content": "So."}]
-    message = json.loads(answer(ID, fold(LOGS["thoughts"]), reasoning=True))["choices"][0]["message"]
+    message = json.loads(chat_completion(ID, fold(LOGS["thoughts"]), reasoning=True))["choices"][0]["message"]
     assert (message["reasoning_content"], message["content"]) == ("Let me see.", "So.")
 
 
@@ -318,7 +318,7 @@ def test_finish_reason(stop_reason: str, finish_reason: str) -> None:
     told = [choice for chunk in chunks(encoded(log))[:-1] for choice in chunk["choices"]]
     assert [choice["finish_reason"] for choice in told if choice["finish_reason"]] == [finish_reason]
     assert told[-1] == {"index": 0, "delta": {}, "finish_reason": finish_reason}
-    assert json.loads(answer(ID, fold(log)))["choices"][0]["finish_reason"] == finish_reason
+    assert json.loads(chat_completion(ID, fold(log)))["choices"][0]["finish_reason"] == finish_reason
 
 
 TOLD_USAGE = {
@@ -409,7 +409,7 @@ def test_one_batch_or_many(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in LOGS if name != "broken"])
 def test_chunks_add_up_to_the_whole_answer(name: str) -> None:
-    body = json.loads(answer(ID, fold(LOGS[name]), reasoning=True))
+    body = json.loads(chat_completion(ID, fold(LOGS[name]), reasoning=True))
     stream = encoded(LOGS[name], include_usage=True, reasoning=True)
     message = body["choices"][0]["message"]
     told = deltas(stream)
@@ -435,7 +435,7 @@ def calls(told: list[Json]) -> list[Json]:
 
 
 def test_whole_answer() -> None:
-    assert json.loads(answer(ID, fold(LOGS["text"]))) == {
+    assert json.loads(chat_completion(ID, fold(LOGS["text"]))) == {
         "id": "chatcmpl-01a200d201c17501abe2664dc3705277",
         "object": "chat.completion",
         "created": CREATED,
@@ -454,7 +454,7 @@ def test_whole_answer() -> None:
 
 def test_content_is_null_without_text() -> None:
     log = events(start(), *tool(0, "toolu_1", '{"a":1.50}'), *end("tool_use"))
-    (choice,) = json.loads(answer(ID, fold(log)))["choices"]
+    (choice,) = json.loads(chat_completion(ID, fold(log)))["choices"]
     assert choice["message"]["content"] is None
     assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"a":1.50}'
     assert choice["finish_reason"] == "tool_calls"

@@ -81,6 +81,18 @@ test("a reader comes back by itself, and nothing comes twice", async (t) => {
   assert.equal(texts(told).join(""), (await native(`/v1/completions/${id}`)).text);
 });
 
+test("a request that is sent again by itself reads on, with an idempotency key", async (t) => {
+  const proxy = await cuttingProxy(t, 800);
+  const name = paced();
+  const headers = { ...HEADERS, "idempotency-key": `again ${name}` };
+  const told = await ask(name, {}, { headers, onerror: () => 10 }, proxy.url);
+  assert.equal(told.error, undefined);
+  assert.equal(proxy.asked.length, 2);
+  assert.ok(isWhole(told));
+  assert.equal(texts(told).join(""), (await completion(name)).text);
+  assert.equal((await asked(name)).length, 1);
+});
+
 /** A completion that runs, whose first reader has left. */
 async function started(name) {
   const reader = new AbortController();

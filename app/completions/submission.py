@@ -1,0 +1,122 @@
+"""Asking the database to decide on requests: one with all that it may go on from, or several that stand alone."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from app.completions.estimate import Estimate
+from app.completions.repository import ADMIT, ADMIT_ALL, Admission, Connection
+from app.domain.completion import CompletionRequest
+from app.domain.ids import uuid7
+from app.domain.principal import Principal
+from app.prices import Asked, Rate
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """All that is decided on. `lease` is in seconds, `max_history` in bytes; `stored` is the request as it is kept."""
+
+    id: UUID
+    principal: Principal
+    instance: UUID
+    home: str
+    lease: float
+    max_history: int
+    request: CompletionRequest
+    stored: bytes
+    estimate: Estimate
+    asked: Asked
+    rates: list[Rate]
+
+    @property
+    def stands_alone(self) -> bool:
+        """It goes on from nothing, and nobody has to wait for it."""
+        request = self.request
+        return request.conversation_id is None and request.previous_id is None and request.idempotency is None
+
+
+async def admit(conn: Connection, submission: Submission) -> Admission:
+    """Decide on a request and insert it, in one call and one transaction."""
+    async with conn.cursor(row_factory=class_row(Admission)) as cursor:
+        await cursor.execute(ADMIT, _of_request(submission.request) | _of_caller(submission) | _of_price(submission))
+        admission = await cursor.fetchone()
+    assert admission is not None
+    return admission
+
+
+async def admit_all(conn: Connection, submissions: Sequence[Submission]) -> list[Admission]:
+    """The same for several of one instance that stand alone. One that cannot be stored refuses them all."""
+    first = submissions[0]
+    parameters = {
+        "instance": first.instance,
+        "home": first.home,
+        "lease": timedelta(seconds=first.lease),
+        "ids": [submission.id for submission in submissions],
+        "requests": [submission.stored for submission in submissions],
+        "others": [msgspec.json.encode(_others(submission)).decode() for submission in submissions],
+    }
+    async with conn.cursor(row_factory=class_row(Admission)) as cursor:
+        await cursor.execute(ADMIT_ALL, parameters)
+        return await cursor.fetchall()
+
+
+def _others(submission: Submission) -> dict[str, Any]:
+    request = submission.request
+    return {
+        "tenant": submission.principal.tenant,
+        "key_id": submission.principal.key_id,
+        "model": request.model,
+        "store": request.store,
+        "on_disconnect": request.on_disconnect,
+        "metadata": request.metadata,
+        "background": request.background,
+        "asked": submission.asked,
+        "input_tokens": submission.estimate.input,
+        "output_tokens": submission.estimate.output,
+        "rates": submission.rates,
+    }
+
+
+def _of_request(request: CompletionRequest) -> dict[str, object]:
+    again = request.idempotency
+    return {
+        "model": request.model,
+        "store": request.store,
+        "on_disconnect": str(request.on_disconnect),
+        "metadata": Jsonb(request.metadata),
+        "conversation": request.conversation_id,
+        "message_ids": [uuid7() for _ in request.turn],
+        "roles": [message.role for message in request.turn],
+        "contents": [bytes(message.content) for message in request.turn],
+        "previous": request.previous_id,
+        "background": request.background,
+        "idempotency_key": again.key if again is not None else None,
+        "request_sha256": again.request_sha256 if again is not None else None,
+    }
+
+
+def _of_caller(submission: Submission) -> dict[str, object]:
+    return {
+        "id": submission.id,
+        "tenant": submission.principal.tenant,
+        "key_id": submission.principal.key_id,
+        "instance": submission.instance,
+        "home": submission.home,
+        "lease": timedelta(seconds=submission.lease),
+        "max_history": submission.max_history,
+        "request": submission.stored,
+    }
+
+
+def _of_price(submission: Submission) -> dict[str, object]:
+    return {
+        "asked": Jsonb(submission.asked, dumps=msgspec.json.encode),
+        "message_tokens": submission.estimate.turn,
+        "input_tokens": submission.estimate.input,
+        "output_tokens": submission.estimate.output,
+        "rates": Jsonb(submission.rates, dumps=msgspec.json.encode),
+    }
