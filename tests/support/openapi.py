@@ -92,7 +92,7 @@ class _Talk:
             self.files[f"{id}.sse"] = self._plain(response.text)
             return None
         if response.headers["content-type"].startswith("text/csv"):
-            self.files[f"{id}.csv"] = self._plain(response.text)
+            self.files[f"{id}.csv"] = self._plain(response.text.replace("\r\n", "\n"))
             return None
         answer = response.json()
         self.files[f"{id}.json"] = self._plain(json.dumps(answer, indent=2, ensure_ascii=False)) + "\n"
