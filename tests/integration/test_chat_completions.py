@@ -136,20 +136,6 @@ async def test_tools_round_trip(client: httpx.AsyncClient, headwater: Headwater)
     ]
 
 
-async def test_streamed_tool_calls(client: httpx.AsyncClient) -> None:
-    question = {"role": "user", "content": "Ask the ping tool and for the weather in Paris, each."}
-    response = await ask(client, question, model="claude-sim", tools=[NOTHING, WEATHER], stream=True)
-    told = chunks(response.text)
-    pieces = [call for chunk in told for c in chunk["choices"] for call in c["delta"].get("tool_calls", [])]
-    joined: dict[int, str] = {}
-    for piece in pieces:
-        joined[piece["index"]] = joined.get(piece["index"], "") + piece["function"]["arguments"]
-    assert [json.loads(arguments) for arguments in joined.values()] == [{}, {"city": "Paris"}]
-    assert sorted(joined) == [0, 1]
-    assert [piece["index"] for piece in pieces if "id" in piece] == [0, 1]
-    assert finish_reasons(told) == ["tool_calls"]
-
-
 async def test_one_tool_at_a_time(client: httpx.AsyncClient, headwater: Headwater) -> None:
     question = {"role": "user", "content": "What is the weather in Paris and in Rome? Ask for both."}
     model = "claude-one-at-a-time"
@@ -219,26 +205,6 @@ async def test_thoughts_are_kept_in(client: httpx.AsyncClient) -> None:
     for stream in (True, False):
         response = await ask(client, model="claude-sim-thinking", stream=stream)
         assert "reasoning_content" not in response.text
-
-
-DIALECTS = ("plain", "anthropic_messages", "openai_chat")
-
-
-async def test_read_on_in_every_dialect(client: httpx.AsyncClient) -> None:
-    """Begun in Chat Completions; and what is begun elsewhere is read in Chat Completions."""
-    begun = await ask(client, model="claude-sim-thinking", stream=True)
-    id = begun.headers["x-completion-id"]
-    text = text_of(chunks(begun.text))
-    for dialect in DIALECTS:
-        again = await client.get(f"/v1/completions/{id}/stream", params={"dialect": dialect})
-        assert again.status_code == 200
-        told = [frame.data for frame in frames(again.text)]
-        if dialect == "openai_chat":
-            assert again.text == begun.text
-        elif dialect == "plain":
-            assert "".join(data.get("text", "") for data in told if data != DONE) == text
-        else:
-            assert "".join(data.get("delta", {}).get("text", "") for data in told) == text
 
 
 async def test_resume_at_every_position(client: httpx.AsyncClient) -> None:
