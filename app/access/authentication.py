@@ -11,12 +11,12 @@ from app.access.credentials import digest, is_possible
 from app.config import Settings
 from app.db.pool import Pool
 from app.domain.errors import Unauthenticated
-from app.domain.principal import Principal, Scope
+from app.domain.principal import Principal, Scope, Tenant
 
 # A revocation elsewhere takes effect within this time.
 CACHE_SECONDS: Final = 30.0
 _CACHE_SIZE: Final = 10_000
-_ADMIN: Final = Principal(tenant="default", key_id=None, scopes=frozenset({Scope.ADMIN}))
+_ADMIN: Final = Principal(tenant=Tenant("default"), key_id=None, scopes=frozenset({Scope.ADMIN}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.access import repository, service
 from app.access.authentication import Authenticator
-from app.access.schemas import KeyOut, KeyPage, NewKey, NewKeyOut, NewToken, Tenant, TokenOut
+from app.access.schemas import KeyOut, KeyPage, NewKey, NewKeyOut, NewToken, TenantName, TokenOut
 from app.dependencies import PageDep, PoolDep, SettingsDep, page_of, requires
 from app.domain.errors import NotFound
 from app.domain.principal import Principal, Scope
@@ -43,7 +43,7 @@ async def create_key(body: NewKey, admin: Admin, pool: PoolDep, settings: Settin
 
 @router.get("/keys", response_model=KeyPage)
 async def list_keys(
-    admin: Admin, pool: PoolDep, page: PageDep, tenant: Annotated[Tenant | None, Query()] = None
+    admin: Admin, pool: PoolDep, page: PageDep, tenant: Annotated[TenantName | None, Query()] = None
 ) -> dict[str, Any]:
     """Keys, newest first, the revoked and expired ones among them; no browser tokens."""
     visible = service.visible_tenant(admin, tenant)

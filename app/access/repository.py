@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from app.access.credentials import Credential
+from app.domain.principal import Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class Holder:
     """What a secret stands for. A token ends with its parent: `expires_at` is the earlier one, `revoked` either's."""
 
     key_id: UUID
-    tenant: str
+    tenant: Tenant
     scopes: list[str]
     allowed: list[str]
     completion_id: UUID | None
@@ -29,7 +30,7 @@ class Holder:
 @dataclass(frozen=True, slots=True)
 class Key:
     id: UUID
-    tenant: str
+    tenant: Tenant
     name: str
     shown_prefix: str
     scopes: list[str]
@@ -117,7 +118,7 @@ async def insert(
     conn: AsyncConnection[Any],
     *,
     id: UUID,
-    tenant: str,
+    tenant: Tenant,
     name: str,
     credential: Credential,
     scopes: Collection[str],
@@ -141,32 +142,32 @@ async def insert(
     return key
 
 
-async def get(conn: AsyncConnection[Any], key_id: UUID, tenant: str | None) -> Key | None:
+async def get(conn: AsyncConnection[Any], key_id: UUID, tenant: Tenant | None) -> Key | None:
     """A key; of any tenant if `tenant` is None, here and below."""
     async with conn.cursor(row_factory=class_row(Key)) as cur:
         await cur.execute(_GET, {"id": key_id, "tenant": tenant})
         return await cur.fetchone()
 
 
-async def page(conn: AsyncConnection[Any], tenant: str | None, *, before: UUID | None, limit: int) -> list[Key]:
+async def page(conn: AsyncConnection[Any], tenant: Tenant | None, *, before: UUID | None, limit: int) -> list[Key]:
     """Up to `limit` keys, newest first, that are older than the key `before`."""
     async with conn.cursor(row_factory=class_row(Key)) as cur:
         await cur.execute(_PAGE, {"tenant": tenant, "before": before, "limit": limit})
         return await cur.fetchall()
 
 
-async def revoke(conn: AsyncConnection[Any], key_id: UUID, tenant: str | None) -> bool:
+async def revoke(conn: AsyncConnection[Any], key_id: UUID, tenant: Tenant | None) -> bool:
     """False if there is no such key. One that was revoked before keeps that time."""
     cur = await conn.execute(_REVOKE, {"id": key_id, "tenant": tenant})
     return cur.rowcount == 1
 
 
-async def owns_completion(conn: AsyncConnection[Any], tenant: str, completion_id: UUID) -> bool:
+async def owns_completion(conn: AsyncConnection[Any], tenant: Tenant, completion_id: UUID) -> bool:
     cur = await conn.execute(_OWNS_COMPLETION, {"id": completion_id, "tenant": tenant})
     return cur.rowcount == 1
 
 
-async def owns_conversation(conn: AsyncConnection[Any], tenant: str, conversation_id: UUID) -> bool:
+async def owns_conversation(conn: AsyncConnection[Any], tenant: Tenant, conversation_id: UUID) -> bool:
     cur = await conn.execute(_OWNS_CONVERSATION, {"id": conversation_id, "tenant": tenant})
     return cur.rowcount == 1
 

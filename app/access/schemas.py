@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from app.domain.principal import Scope
+from app.domain.principal import Scope, Tenant
 
 _FAR_AWAY: Final = timedelta(days=36_525)
 
@@ -20,7 +20,7 @@ def _in_the_future(moment: datetime) -> datetime:
 
 # Postgres has no NUL in text.
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
-Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,99}$")]
+TenantName = Annotated[Tenant, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,99}$")]
 FieldName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:*-]{0,99}$")]
 Expiry = Annotated[AwareDatetime, AfterValidator(_in_the_future)]
 
@@ -36,7 +36,7 @@ class NewKey(BaseModel):
     name: Name
     scopes: Annotated[list[Scope], Field(min_length=1, description="What the key may do.")]
     tenant: Annotated[
-        Tenant | None, Field(description="Who owns what the key makes; left out, the tenant of the key that asks.")
+        TenantName | None, Field(description="Who owns what the key makes; left out, the tenant of the key that asks.")
     ] = None
     allowed: Annotated[
         list[FieldName],

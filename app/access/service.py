@@ -12,12 +12,12 @@ from app.access.schemas import NewKey, NewKeyOut, NewToken, TokenOut
 from app.db.pool import Pool
 from app.domain.errors import NotFound, PermissionDenied, Unauthenticated
 from app.domain.ids import uuid7
-from app.domain.principal import Principal, Scope
+from app.domain.principal import Principal, Scope, Tenant
 
 _TOKEN_SCOPES: Final = frozenset({Scope.COMPLETIONS, Scope.CONVERSATIONS})
 
 
-def visible_tenant(principal: Principal, wanted: str | None = None) -> str | None:
+def visible_tenant(principal: Principal, wanted: Tenant | None = None) -> Tenant | None:
     """Whose keys an admin may see, None for all: the configured admin key everybody's, others their own tenant's.
 
     Raises:
@@ -87,7 +87,7 @@ async def make_token(pool: Pool, principal: Principal, wanted: NewToken) -> Toke
     )
 
 
-async def _find_bound(conn: AsyncConnection[Any], tenant: str, wanted: NewToken) -> None:
+async def _find_bound(conn: AsyncConnection[Any], tenant: Tenant, wanted: NewToken) -> None:
     if wanted.completion_id is not None and not await repository.owns_completion(conn, tenant, wanted.completion_id):
         raise NotFound("There is no such completion.")
     if wanted.conversation_id is not None and not await repository.owns_conversation(

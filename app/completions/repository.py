@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from app.completions.estimate import Estimate
 from app.domain.completion import CompletionRequest
 from app.domain.ids import uuid7
-from app.domain.principal import Principal
+from app.domain.principal import Principal, Tenant
 from app.prices import Asked, Rate
 
 Connection = AsyncConnection[Any]
@@ -212,14 +212,14 @@ async def hold_instance(conn: Connection, instance: UUID) -> None:
     await conn.execute(HOLD_INSTANCE, {"id": instance})
 
 
-async def get(conn: Connection, tenant: str, id: UUID, lease: float) -> CompletionRow | None:
+async def get(conn: Connection, tenant: Tenant, id: UUID, lease: float) -> CompletionRow | None:
     async with conn.cursor(row_factory=class_row(CompletionRow)) as cursor:
         await cursor.execute(GET, {"tenant": tenant, "id": id, "lease": timedelta(seconds=lease)})
         return await cursor.fetchone()
 
 
 async def list_page(
-    conn: Connection, tenant: str, where: Filter, cursor_id: UUID | None, limit: int, lease: float
+    conn: Connection, tenant: Tenant, where: Filter, cursor_id: UUID | None, limit: int, lease: float
 ) -> list[CompletionRow]:
     """The newest first; `limit` rows at the most, older than `cursor_id`."""
     parameters = {"tenant": tenant, "cursor": cursor_id, "limit": limit, "lease": timedelta(seconds=lease)}
@@ -228,24 +228,24 @@ async def list_page(
         return await cursor.fetchall()
 
 
-async def contents(conn: Connection, tenant: str, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+async def contents(conn: Connection, tenant: Tenant, ids: Sequence[UUID]) -> dict[UUID, bytes]:
     """The answers of those that have one."""
     cursor = await conn.execute(CONTENTS, {"tenant": tenant, "ids": list(ids)})
     return dict(await cursor.fetchall())
 
 
-async def stream_row(conn: Connection, tenant: str, id: UUID) -> StreamRow | None:
+async def stream_row(conn: Connection, tenant: Tenant, id: UUID) -> StreamRow | None:
     async with conn.cursor(row_factory=class_row(StreamRow)) as cursor:
         await cursor.execute(STREAM, {"tenant": tenant, "id": id})
         return await cursor.fetchone()
 
 
-async def request_cancel(conn: Connection, tenant: str, id: UUID) -> None:
+async def request_cancel(conn: Connection, tenant: Tenant, id: UUID) -> None:
     """Ask the owner to stop; it looks every second."""
     await conn.execute(REQUEST_CANCEL, {"tenant": tenant, "id": id})
 
 
-async def delete(conn: Connection, tenant: str, id: UUID) -> bool:
+async def delete(conn: Connection, tenant: Tenant, id: UUID) -> bool:
     """Whether there was a finished one to delete."""
     cursor = await conn.execute(DELETE, {"tenant": tenant, "id": id})
     return await cursor.fetchone() is not None

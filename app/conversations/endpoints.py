@@ -178,7 +178,7 @@ async def list_messages(
         if not await repository.exists(conn, caller.tenant, conversation_id):
             raise service.no_such_conversation()
         found = await repository.messages(
-            conn, conversation_id, after=page.after, limit=page.limit, max_bytes=settings.max_page_bytes
+            conn, caller.tenant, conversation_id, after=page.after, limit=page.limit, max_bytes=settings.max_page_bytes
         )
     next_cursor = str(found[-1].position) if found and found[-1].more else None
     return _json(MessagePage([_message(each) for each in found], next_cursor))

@@ -21,6 +21,7 @@ from app.conversations.schemas import (
 from app.db.pool import Pool
 from app.domain.errors import Conflict, NotFound, Unprocessable
 from app.domain.ids import uuid7
+from app.domain.principal import Tenant
 from app.streaming.interruption import Interruption
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ def no_such_conversation() -> NotFound:
     return NotFound("There is no such conversation.")
 
 
-async def create(conn: Connection, tenant: str, new: NewConversation) -> Conversation:
+async def create(conn: Connection, tenant: Tenant, new: NewConversation) -> Conversation:
     """Insert a conversation and its first messages. The caller's transaction keeps them together.
 
     Raises:
@@ -64,11 +65,11 @@ async def create(conn: Connection, tenant: str, new: NewConversation) -> Convers
             metadata=metadata,
         )
     if new.messages:
-        await _append(conn, conversation.id, new.messages, contents)
+        await _append(conn, tenant, conversation.id, new.messages, contents)
     return conversation
 
 
-async def change(conn: Connection, tenant: str, id: UUID, wanted: ConversationChange) -> Conversation:
+async def change(conn: Connection, tenant: Tenant, id: UUID, wanted: ConversationChange) -> Conversation:
     """
     Raises:
         Unprocessable: a field has a wrong value.
@@ -92,7 +93,7 @@ async def change(conn: Connection, tenant: str, id: UUID, wanted: ConversationCh
 
 
 async def append(
-    pool: Pool, interruption: Interruption, tenant: str, id: UUID, new: Sequence[NewMessage]
+    pool: Pool, interruption: Interruption, tenant: Tenant, id: UUID, new: Sequence[NewMessage]
 ) -> list[Message]:
     """
     Raises:
@@ -103,13 +104,13 @@ async def append(
     contents = contents_of(new)
 
     async def act(conn: Connection) -> list[Message]:
-        await repository.touch(conn, id)
-        return await _append(conn, id, new, contents)
+        await repository.touch(conn, tenant, id)
+        return await _append(conn, tenant, id, new, contents)
 
     return await _while_free(pool, interruption, tenant, id, act)
 
 
-async def delete_last_message(pool: Pool, interruption: Interruption, tenant: str, id: UUID) -> None:
+async def delete_last_message(pool: Pool, interruption: Interruption, tenant: Tenant, id: UUID) -> None:
     """
     Raises:
         NotFound: the tenant has no such conversation, or it has no messages.
@@ -117,30 +118,32 @@ async def delete_last_message(pool: Pool, interruption: Interruption, tenant: st
     """
 
     async def act(conn: Connection) -> None:
-        if not await repository.delete_last(conn, id):
+        if not await repository.delete_last(conn, tenant, id):
             raise NotFound("This conversation has no messages.", code="no_messages")
-        await repository.touch(conn, id)
+        await repository.touch(conn, tenant, id)
 
     await _while_free(pool, interruption, tenant, id, act)
 
 
-async def delete(pool: Pool, interruption: Interruption, tenant: str, id: UUID) -> None:
+async def delete(pool: Pool, interruption: Interruption, tenant: Tenant, id: UUID) -> None:
     """
     Raises:
         NotFound: the tenant has no such conversation.
         ConversationBusy: wait.
     """
-    await _while_free(pool, interruption, tenant, id, lambda conn: repository.delete(conn, id))
+    await _while_free(pool, interruption, tenant, id, lambda conn: repository.delete(conn, tenant, id))
 
 
-async def _append(conn: Connection, id: UUID, new: Sequence[NewMessage], contents: Sequence[bytes]) -> list[Message]:
+async def _append(
+    conn: Connection, tenant: Tenant, id: UUID, new: Sequence[NewMessage], contents: Sequence[bytes]
+) -> list[Message]:
     return await repository.append(
-        conn, id, ids=[uuid7() for _ in new], roles=[message.role for message in new], contents=contents
+        conn, tenant, id, ids=[uuid7() for _ in new], roles=[message.role for message in new], contents=contents
     )
 
 
 async def _while_free(
-    pool: Pool, interruption: Interruption, tenant: str, id: UUID, act: Callable[[Connection], Awaitable[T]]
+    pool: Pool, interruption: Interruption, tenant: Tenant, id: UUID, act: Callable[[Connection], Awaitable[T]]
 ) -> T:
     """`act` in one transaction that holds the conversation, while no completion of it runs.
 
@@ -155,12 +158,12 @@ async def _while_free(
 
 
 async def _if_free(
-    pool: Pool, interruption: Interruption, tenant: str, id: UUID, act: Callable[[Connection], Awaitable[T]]
+    pool: Pool, interruption: Interruption, tenant: Tenant, id: UUID, act: Callable[[Connection], Awaitable[T]]
 ) -> T:
     async with pool.connection() as conn, conn.transaction():
         if not await repository.lock(conn, tenant, id):
             raise no_such_conversation()
-        if busy := await repository.busy(conn, id, interruption.lease):
+        if busy := await repository.busy(conn, tenant, id, interruption.lease):
             raise ConversationBusy(busy)
         return await act(conn)
 

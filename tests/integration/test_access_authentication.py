@@ -11,7 +11,7 @@ from app.access import authentication, repository
 from app.access.authentication import CACHE_SECONDS, Authenticator
 from app.config import Settings
 from app.domain.errors import Unauthenticated
-from app.domain.principal import Principal, Scope
+from app.domain.principal import Principal, Scope, Tenant
 from tests.support.api import Api, StartApi
 from tests.support.clock import Clock
 from tests.support.postgres import Postgres
@@ -89,7 +89,7 @@ async def test_a_key_in_the_url_is_refused(api: Api) -> None:
 
 async def test_the_configured_admin_key_needs_no_look_up(authenticate: Authenticator, look_ups: list[bytes]) -> None:
     principal = await authenticate(ADMIN_KEY)
-    assert principal == Principal(tenant="default", key_id=None, scopes=frozenset({Scope.ADMIN}))
+    assert principal == Principal(tenant=Tenant("default"), key_id=None, scopes=frozenset({Scope.ADMIN}))
     assert look_ups == []
 
 
