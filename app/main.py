@@ -1,18 +1,22 @@
 """The application: builds each part once, wires them, nothing else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__, catalogue, error_handlers, health, observability
 from app.access import endpoints as access
+from app.access import oversight
 from app.access.authentication import Authenticator
 from app.access.repository import delete_expired_tokens
 from app.completions import endpoints as completions
 from app.config import Settings
 from app.conversations import endpoints as conversations
+from app.db import idempotency
 from app.db.pool import create_pool
 from app.dependencies import State
 from app.dialects import chat_completions, messages, responses, ui_chat
@@ -25,6 +29,7 @@ from app.streaming.engine import Engine
 
 # What a page on another origin may read of an answer.
 EXPOSED_HEADERS = [
+    "idempotent-replayed",
     "location",
     "request-id",
     "retry-after",
@@ -36,6 +41,7 @@ EXPOSED_HEADERS = [
 _ROUTERS = (
     health.router,
     access.router,
+    oversight.router,
     conversations.router,
     completions.router,
     messages.router,
@@ -59,7 +65,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     pool = create_pool(settings)
     provider = LazyProvider(settings)
     prices = Prices(settings.upstream, models)
-    engine = Engine(settings, pool, provider, prices, chores=[delete_expired_tokens])
+    forget_requests = partial(idempotency.delete_old, retention=settings.idempotency_retention)
+    engine = Engine(settings, pool, provider, prices, chores=[delete_expired_tokens, forget_requests])
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -70,11 +77,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             provider.preload()
             engine.start()
             stack.push_async_callback(engine.close)
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
             yield State(
                 settings=settings,
                 pool=pool,
                 engine=engine,
-                authenticate=Authenticator(pool, settings),
+                authenticate=Authenticator(pool, settings, tasks),
                 catalogue=models,
                 listing=Listing(provider),
             )

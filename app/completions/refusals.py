@@ -7,11 +7,11 @@ from app.domain.errors import (
     AppError,
     BudgetExceeded,
     Conflict,
+    IdempotencyKeyReused,
     InvalidRequest,
     NotFound,
     PermissionDenied,
     RateLimited,
-    Unprocessable,
 )
 from app.domain.limits import Limits, Window
 
@@ -30,11 +30,7 @@ def refusal(admission: Admission) -> AppError | None:
         case "too_long":
             return InvalidRequest("What this request goes on from has become too long.", code="history_too_long")
         case "key_reused":
-            return Unprocessable(
-                "This idempotency key was used for another request.",
-                code="idempotency_key_reused",
-                param="idempotency-key",
-            )
+            return IdempotencyKeyReused()
         case "limited":
             return _limit(admission)
     return _previous(admission.outcome)

@@ -136,6 +136,12 @@ _MESSAGES: LiteralString = f"""
     ORDER BY position
 """
 
+_APPENDED: LiteralString = f"""
+    SELECT id, position, role, content, completion_id, created_at FROM messages
+    WHERE conversation_id = %(id)s AND {OWNED} AND id = ANY (%(ids)b::uuid[])
+    ORDER BY position
+"""
+
 _APPEND: LiteralString = f"""
     INSERT INTO messages (id, conversation_id, position, role, content)
     SELECT n.id, %(id)s, before.last + n.ordinality, n.role, n.content
@@ -280,8 +286,15 @@ async def append(
     parameters = {"tenant": tenant, "id": id, "ids": list(ids), "roles": list(roles), "contents": list(contents)}
     async with conn.cursor(binary=True, row_factory=class_row(Message)) as cur:
         await cur.execute(_APPEND, parameters)
-        appended = await cur.fetchall()
-    return sorted(appended, key=lambda message: message.position)
+        inserted = await cur.fetchall()
+    return sorted(inserted, key=lambda message: message.position)
+
+
+async def appended(conn: Connection, tenant: Tenant, id: UUID, ids: Sequence[UUID]) -> list[Message]:
+    """Those of these messages that are still there, in order."""
+    async with conn.cursor(binary=True, row_factory=class_row(Message)) as cur:
+        await cur.execute(_APPENDED, {"tenant": tenant, "id": id, "ids": list(ids)})
+        return await cur.fetchall()
 
 
 async def delete_last(conn: Connection, tenant: Tenant, id: UUID) -> bool:

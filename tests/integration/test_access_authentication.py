@@ -1,5 +1,7 @@
 """From a secret to its holder: what is looked up, what is remembered, and for how long."""
 
+import asyncio
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -7,7 +9,7 @@ import httpx
 import pytest
 from psycopg import AsyncConnection
 
-from app.access import authentication, repository
+from app.access import authentication, holders
 from app.access.authentication import CACHE_SECONDS, Authenticator
 from app.config import Settings
 from app.domain.errors import Unauthenticated
@@ -32,13 +34,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def look_ups(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The digests that the database was asked for."""
     asked: list[bytes] = []
-    holder = repository.holder
+    find = holders.find
 
-    async def counted(conn: AsyncConnection[Any], sha256: bytes) -> repository.Holder | None:
-        asked.append(sha256)
-        return await holder(conn, sha256)
+    async def counted(conn: AsyncConnection[Any], sha256s: Collection[bytes]) -> list[holders.Holder]:
+        asked.extend(sha256s)
+        return await find(conn, sha256s)
 
-    monkeypatch.setattr(repository, "holder", counted)
+    monkeypatch.setattr(holders, "find", counted)
     return asked
 
 
@@ -94,10 +96,11 @@ async def test_the_configured_admin_key_needs_no_look_up(authenticate: Authentic
 
 
 async def test_without_an_admin_key_nobody_is_admin(api: Api) -> None:
-    authenticate = Authenticator(api.pool, Settings())
-    for secret in (ADMIN_KEY, "", "None"):
-        with pytest.raises(Unauthenticated):
-            await authenticate(secret)
+    async with asyncio.TaskGroup() as tasks:
+        authenticate = Authenticator(api.pool, Settings(), tasks)
+        for secret in (ADMIN_KEY, "", "None"):
+            with pytest.raises(Unauthenticated):
+                await authenticate(secret)
 
 
 async def test_what_cannot_be_a_secret_is_not_looked_up(authenticate: Authenticator, look_ups: list[bytes]) -> None:

@@ -10,6 +10,7 @@ from tests.support.api import Api, StartApi
 PAGE: Final = "https://page.example"
 BODY: Final[dict[str, Any]] = {"model": "claude-sim", "input": "Hello.", "max_tokens": 20}
 EXPOSED: Final = {
+    "idempotent-replayed",
     "location",
     "request-id",
     "retry-after",
