@@ -90,7 +90,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # Routes, not routers: an included router builds each of its routes a second time, in the middle of the first
     # request, and every later request is matched twice.
     routes = [route for router in _ROUTERS for route in router.routes]
-    app = FastAPI(title="Headwater", version=__version__, lifespan=lifespan, routes=routes)
+    # No redirects: behind a proxy that ends TLS they would lead to plain HTTP, and clients take their keys along.
+    app = FastAPI(title="Headwater", version=__version__, lifespan=lifespan, routes=routes, redirect_slashes=False)
     app.state.engine = engine
     error_handlers.register(app)
     _add_middleware(app, settings, engine)
@@ -99,7 +100,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _add_middleware(app: FastAPI, settings: Settings, engine: Engine) -> None:
     """The last one added is the outermost."""
-    app.add_middleware(BodyLimit, limit=settings.max_body)
+    app.add_middleware(BodyLimit, limit=settings.max_body, timeout=settings.body_timeout)
     app.add_middleware(Draining, draining=lambda: engine.registry.draining)
     if settings.cors_origins:
         app.add_middleware(
