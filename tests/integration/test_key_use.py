@@ -1,6 +1,7 @@
 """When a key was last used: shown, and written once a minute at the most."""
 
 import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Uses:
-    """`row_versions` counts how often a row of `keys` was written since the last look."""
+    """Of the one key that there is; `version` is another one after each write of its row."""
 
     def __init__(self, database_url: str) -> None:
         self._conn = Postgres.connect(database_url)
@@ -45,7 +46,7 @@ class Uses:
 
 
 @pytest.fixture
-def uses(api: Api, database_url: str) -> Any:
+def uses(api: Api, database_url: str) -> Iterator[Uses]:
     uses = Uses(database_url)
     yield uses
     uses.close()
