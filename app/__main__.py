@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from app.catalogue import CatalogueError
 from app.config import Settings
+from app.head_limit import HeadLimit
 from app.main import create_app
 from app.streaming.engine import Engine
 
@@ -61,11 +62,13 @@ def main() -> int:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=HeadLimit,
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
+        # What is in `x-forwarded-*` anybody may have written.
+        proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=int(settings.drain_grace) + LAST_BYTES,
     )

@@ -64,6 +64,7 @@ class Settings(BaseSettings):
 
     max_streams: int = Field(default=2000, ge=1, description="Generations at once on this instance; then 503.")
     max_body: int = Field(default=5_500_000, ge=1, description="Below the 6 MB of the smallest front door.")
+    body_timeout: float = Field(default=30.0, gt=0, description="A whole request body comes within this time, or 408.")
     max_history: int = Field(default=32_000_000, ge=1, description="Of a conversation that a request goes on with.")
     max_page_bytes: int = Field(default=4_000_000, ge=1)
     disconnect_grace: float = Field(default=10.0, ge=0, description="Unread for this long: cancelled, where asked for.")

@@ -135,6 +135,11 @@ async def _idempotency(
 IdempotencyDep = Annotated[Idempotency | None, Depends(_idempotency)]
 
 
+def replay_headers(replayed: bool) -> dict[str, str]:
+    """What tells a caller that an earlier request with the same idempotency key has made what it is answered with."""
+    return {"idempotent-replayed": "true"} if replayed else {}
+
+
 def stream_position(value: str | None) -> int:
     """The position in a stream that `Last-Event-ID` or its like names; 0, its start, where there is none.
 

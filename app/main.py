@@ -1,7 +1,9 @@
 """The application: builds each part once, wires them, nothing else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -9,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__, catalogue, error_handlers, health, observability
 from app.access import endpoints as access
+from app.access import oversight
 from app.access import usage_endpoints as usage
 from app.access.authentication import Authenticator
 from app.access.repository import delete_expired_tokens
@@ -16,6 +19,7 @@ from app.completions import endpoints as completions
 from app.completions.admission_queue import AdmissionQueue
 from app.config import Settings
 from app.conversations import endpoints as conversations
+from app.db import idempotency
 from app.db.pool import create_pool
 from app.dependencies import State
 from app.dialects import chat_completions, messages, responses, ui_chat
@@ -44,6 +48,7 @@ _ROUTERS = (
     health.router,
     access.router,
     usage.router,
+    oversight.router,
     conversations.router,
     completions.router,
     messages.router,
@@ -77,7 +82,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     pool = create_pool(settings)
     provider = LazyProvider(settings)
     prices = Prices(settings.upstream, models)
-    engine = Engine(settings, pool, provider, prices, chores=[delete_expired_tokens])
+    forget_requests = partial(idempotency.delete_old, retention=settings.idempotency_retention)
+    engine = Engine(settings, pool, provider, prices, chores=[delete_expired_tokens, forget_requests])
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -88,11 +94,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             provider.preload()
             engine.start()
             stack.push_async_callback(engine.close)
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
             yield State(
                 settings=settings,
                 pool=pool,
                 engine=engine,
-                authenticate=Authenticator(pool, settings),
+                authenticate=Authenticator(pool, settings, tasks),
                 catalogue=models,
                 listing=Listing(provider),
                 admissions=await stack.enter_async_context(AdmissionQueue(pool)),
@@ -101,7 +108,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # Routes, not routers: an included router builds each of its routes a second time, in the middle of the first
     # request, and every later request is matched twice.
     routes = [route for router in _ROUTERS for route in router.routes]
-    app = _Application(title="Headwater", version=__version__, lifespan=lifespan, routes=routes)
+    # No redirects: behind a proxy that ends TLS they would lead to plain HTTP, and clients take their keys along.
+    app = _Application(title="Headwater", version=__version__, lifespan=lifespan, routes=routes, redirect_slashes=False)
     app.state.engine = engine
     error_handlers.register(app)
     _add_middleware(app, settings, engine)
@@ -110,7 +118,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _add_middleware(app: FastAPI, settings: Settings, engine: Engine) -> None:
     """The last one added is the outermost."""
-    app.add_middleware(BodyLimit, limit=settings.max_body)
+    app.add_middleware(BodyLimit, limit=settings.max_body, timeout=settings.body_timeout)
     app.add_middleware(Draining, draining=lambda: engine.registry.draining)
     if settings.cors_origins:
         app.add_middleware(

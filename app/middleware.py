@@ -1,12 +1,13 @@
 """Pure ASGI middleware, outermost first: `RequestContext` > `Draining` > `BodyLimit`."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.domain.errors import AppError, RequestTooLarge, Unavailable
+from app.domain.errors import AppError, RequestTooLarge, RequestTooSlow, Unavailable
 from app.domain.ids import uuid7
 from app.error_handlers import as_app_error, error_response
 from app.observability import logger
@@ -75,30 +76,65 @@ class Draining:
 
 
 class BodyLimit:
-    """Stops reading a request body past `limit` bytes: the reader of the body gets the error and answers it."""
+    """Stops reading a request body past `limit` bytes or `timeout` seconds.
 
-    def __init__(self, app: ASGIApp, *, limit: int) -> None:
+    Whoever reads the body gets the error and answers it. After a body that did not come, the connection is closed.
+    """
+
+    def __init__(self, app: ASGIApp, *, limit: int, timeout: float) -> None:
         self._app = app
         self._limit = limit
+        self._timeout = timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "0")
-        read = 0
+        body = _Body(Headers(scope=scope), receive, self._limit, self._timeout)
 
-        async def receive_within_limit() -> Message:
-            nonlocal read
-            if announced.isdigit() and int(announced) > self._limit:
-                raise self._too_large()
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._limit:
-                raise self._too_large()
-            return message
+        async def send_and_close_if_late(message: Message) -> None:
+            if body.late and message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["connection"] = "close"
+            await send(message)
 
-        await self._app(scope, receive_within_limit, send)
+        await self._app(scope, body.receive, send_and_close_if_late)
+
+
+class _Body:
+    """The body of one request, as far as it is let in. The clock starts when somebody wants to read it."""
+
+    def __init__(self, headers: Headers, receive: Receive, limit: int, timeout: float) -> None:
+        announced = headers.get("content-length", "0")
+        self._announced = int(announced) if announced.isdigit() else 0
+        self._receive = receive
+        self._limit = limit
+        self._timeout = timeout
+        self._deadline: float | None = None
+        self._read = 0
+        self._whole = False
+        self.late = False
+
+    async def receive(self) -> Message:
+        if self._whole:
+            return await self._receive()  # what comes now is the caller's leaving, whenever that is
+        if self._announced > self._limit:
+            raise self._too_large()
+        message = await self._in_time()
+        self._read += len(message.get("body", b""))
+        if self._read > self._limit:
+            raise self._too_large()
+        self._whole = not message.get("more_body", False)
+        return message
+
+    async def _in_time(self) -> Message:
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + self._timeout
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await self._receive()
+        except TimeoutError:
+            self.late = True
+            raise RequestTooSlow(f"The request body did not come within {self._timeout:g} seconds.") from None
 
     def _too_large(self) -> AppError:
         return RequestTooLarge(f"The request body is larger than {self._limit} bytes.")

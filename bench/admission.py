@@ -28,7 +28,7 @@ from app.db.migrate import migrate
 from app.db.pool import Pool, create_pool
 from app.domain.completion import CompletionRequest, NewMessage
 from app.domain.ids import uuid7
-from app.domain.principal import Principal
+from app.domain.principal import Principal, Tenant
 from app.prices import Asked, Prices
 from local.account import account_beside_root, give
 from local.postgres import running_postgres
@@ -36,7 +36,7 @@ from local.postgres_folder import program
 
 ROUNDS: Final = 3
 ADMISSIONS: Final = 400
-TENANT: Final = "bench"
+TENANT: Final = Tenant("bench")
 REQUEST: Final = CompletionRequest(
     {"model": "claude-haiku-4-5", "max_tokens": 1000}, [NewMessage("user", msgspec.Raw(b'"Tell me about rivers."'))]
 )

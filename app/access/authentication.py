@@ -1,22 +1,24 @@
 """From a secret to the one who holds it."""
 
+import asyncio
 import hmac
 import time
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from app.access import repository
 from app.access.credentials import digest, is_possible
+from app.access.holders import Holder
+from app.access.look_ups import LookUps
 from app.config import Settings
 from app.db.pool import Pool
 from app.domain.errors import Unauthenticated
-from app.domain.principal import Principal, Scope
+from app.domain.principal import Principal, Scope, Tenant
 
 # A revocation elsewhere takes effect within this time.
 CACHE_SECONDS: Final = 30.0
 _CACHE_SIZE: Final = 10_000
-_ADMIN: Final = Principal(tenant="default", key_id=None, scopes=frozenset({Scope.ADMIN}))
+_ADMIN: Final = Principal(tenant=Tenant("default"), key_id=None, scopes=frozenset({Scope.ADMIN}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class _Known:
     """What was found for a secret, in seconds of the wall clock: a restored memory snapshot must not be fresh."""
 
     looked_up: float
+    id: UUID
     principal: Principal
     expires: float
     revoked: bool
@@ -36,12 +39,16 @@ class _Known:
 
 
 class Authenticator:
-    """Knows the configured admin key, and the keys and tokens of the database; remembers those for `CACHE_SECONDS`."""
+    """Knows the configured admin key, and the keys and tokens of the database; remembers those for `CACHE_SECONDS`.
 
-    def __init__(self, pool: Pool, settings: Settings) -> None:
-        self._pool = pool
+    Only what was found is remembered, so that wrong secrets push nothing out.
+    """
+
+    def __init__(self, pool: Pool, settings: Settings, tasks: asyncio.TaskGroup) -> None:
+        self._look_up = LookUps(pool, tasks)
         self._admin_sha256 = digest(settings.admin_key.get_secret_value()) if settings.admin_key else None
         self._cache: dict[bytes, _Known] = {}
+        self._forgotten = 0
 
     async def __call__(self, secret: str) -> Principal:
         """Who holds `secret`.
@@ -58,28 +65,33 @@ class Authenticator:
             raise Unauthenticated("This API key is not valid.")
         return known.principal
 
-    def forget(self, key_id: UUID) -> None:
-        """Look a key and its tokens up anew the next time: so a revocation takes effect here at once."""
-        for sha256 in [sha256 for sha256, known in self._cache.items() if known.principal.key_id == key_id]:
+    def forget(self, id: UUID) -> None:
+        """Look a key and its tokens, or one token, up anew the next time: so a change takes effect here at once."""
+        for sha256 in [each for each, known in self._cache.items() if id in (known.id, known.principal.key_id)]:
             del self._cache[sha256]
+        self._forgotten += 1
 
     async def _find(self, sha256: bytes, now: float) -> _Known | None:
         known = self._cache.get(sha256)
         if known is not None and known.is_fresh(now):
             return known
-        async with self._pool.connection() as conn:
-            holder = await repository.holder(conn, sha256)
+        forgotten = self._forgotten
+        holder = await self._look_up(sha256)
         self._cache.pop(sha256, None)
         if holder is None:
             return None
         known = _known(holder, now)
+        if forgotten == self._forgotten:  # else it may have been read before the change that is to be seen at once
+            self._remember(sha256, known)
+        return known
+
+    def _remember(self, sha256: bytes, known: _Known) -> None:
         if len(self._cache) >= _CACHE_SIZE:
             del self._cache[next(iter(self._cache))]
         self._cache[sha256] = known
-        return known
 
 
-def _known(holder: repository.Holder, now: float) -> _Known:
+def _known(holder: Holder, now: float) -> _Known:
     principal = Principal(
         tenant=holder.tenant,
         key_id=holder.key_id,
@@ -90,4 +102,4 @@ def _known(holder: repository.Holder, now: float) -> _Known:
         conversation_id=holder.conversation_id,
     )
     expires = holder.expires_at.timestamp() if holder.expires_at else float("inf")
-    return _Known(looked_up=now, principal=principal, expires=expires, revoked=holder.revoked)
+    return _Known(looked_up=now, id=holder.id, principal=principal, expires=expires, revoked=holder.revoked)

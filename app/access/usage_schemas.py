@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from pydantic import BaseModel, BeforeValidator, Field
 
-from app.access.schemas import Name, Tenant
+from app.access.schemas import Name, TenantName
 from app.domain.errors import InvalidRequest
 
 
@@ -56,7 +56,7 @@ class UsageQuery(BaseModel):
         Moment | None, Field(alias="from", description="A date, which begins in UTC, or a time in RFC 3339.")
     ] = None
     until: Annotated[Moment | None, Field(alias="to", description="The first moment that is not counted.")] = None
-    tenant: Annotated[Tenant | None, Field(description="For the configured admin key, which else sees all.")] = None
+    tenant: Annotated[TenantName | None, Field(description="For the configured admin key, which else sees all.")] = None
     key_id: UUID | None = None
     model: Name | None = None
     conversation_id: UUID | None = None

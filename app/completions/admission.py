@@ -10,10 +10,11 @@ import psycopg
 from app.completions import held_back, repository
 from app.completions.admission_queue import AdmissionQueue
 from app.completions.estimate import Estimate
-from app.completions.refusals import key_reused, refusal
+from app.completions.refusals import refusal
 from app.completions.repository import Admission, Connection
 from app.completions.submission import Submission, admit
 from app.config import Settings
+from app.db.idempotency import earlier
 from app.db.pool import Pool
 from app.domain.completion import CompletionRequest, Idempotency
 from app.domain.errors import Unavailable, Unprocessable
@@ -58,16 +59,10 @@ class Admissions:
         """The completion that an earlier request of this key has begun.
 
         Raises:
-            Unprocessable: that was another request.
+            IdempotencyKeyReused: that was another request.
         """
         async with self._pool.connection() as conn:
-            repeated = await repository.repeated(conn, principal.tenant, idempotency)
-        if repeated is None:
-            return None
-        id, same = repeated
-        if not same:
-            raise key_reused()
-        return id
+            return await earlier(conn, principal.tenant, idempotency)
 
     async def prepare_and_admit(
         self, id: UUID, principal: Principal, idempotency: Idempotency | None, prepare: Prepare

@@ -7,11 +7,11 @@ from app.domain.errors import (
     AppError,
     BudgetExceeded,
     Conflict,
+    IdempotencyKeyReused,
     InvalidRequest,
     NotFound,
     PermissionDenied,
     RateLimited,
-    Unprocessable,
 )
 from app.domain.limits import Limits, Window
 
@@ -30,16 +30,10 @@ def refusal(admission: Admission) -> AppError | None:
         case "too_long":
             return InvalidRequest("What this request goes on from has become too long.", code="history_too_long")
         case "key_reused":
-            return key_reused()
+            return IdempotencyKeyReused()
         case "limited":
             return _limit(admission)
     return previous(admission.outcome)
-
-
-def key_reused() -> AppError:
-    return Unprocessable(
-        "This idempotency key was used for another request.", code="idempotency_key_reused", param="idempotency-key"
-    )
 
 
 def limits_of(admission: Admission) -> Limits:

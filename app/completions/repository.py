@@ -9,7 +9,7 @@ import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from app.domain.completion import Idempotency
+from app.domain.principal import Tenant
 
 Connection = AsyncConnection[Any]
 
@@ -24,9 +24,6 @@ ADMIT: LiteralString = (
 ADMIT_ALL: LiteralString = (
     "SELECT outcome, reserved_input, refusal, retry_after, of_tenant, limits, remaining"
     " FROM admit_all(%(instance)s, %(home)s, %(lease)s, %(ids)b::uuid[], %(requests)b::bytea[], %(others)b::text[])"
-)
-REPEATED: LiteralString = (
-    "SELECT resource, request_sha256 FROM idempotency_keys WHERE tenant = %(tenant)s AND key = %(key)s"
 )
 KEEP_ALIVE: LiteralString = (
     "INSERT INTO instances AS i (id, home, lease_until) VALUES (%(id)s, %(home)s, clock_timestamp() + %(lease)s)"
@@ -141,13 +138,6 @@ class Filter(msgspec.Struct, frozen=True):
     created_before: datetime | None = None
 
 
-async def repeated(conn: Connection, tenant: str, idempotency: Idempotency) -> tuple[UUID, bool] | None:
-    """What a request with this idempotency key has made, and whether that was the same request."""
-    cursor = await conn.execute(REPEATED, {"tenant": tenant, "key": idempotency.key})
-    row = await cursor.fetchone()
-    return (row[0], row[1] == idempotency.request_sha256) if row is not None else None
-
-
 async def keep_alive(conn: Connection, instance: UUID, home: str, lease: float) -> None:
     """Make sure of the lease, as `admit` does: in a longer transaction its locks would come in another order."""
     await conn.execute(KEEP_ALIVE, {"id": instance, "home": home, "lease": timedelta(seconds=lease)})
@@ -158,14 +148,14 @@ async def hold_instance(conn: Connection, instance: UUID) -> None:
     await conn.execute(HOLD_INSTANCE, {"id": instance})
 
 
-async def get(conn: Connection, tenant: str, id: UUID, lease: float) -> CompletionRow | None:
+async def get(conn: Connection, tenant: Tenant, id: UUID, lease: float) -> CompletionRow | None:
     async with conn.cursor(row_factory=class_row(CompletionRow)) as cursor:
         await cursor.execute(GET, {"tenant": tenant, "id": id, "lease": timedelta(seconds=lease)})
         return await cursor.fetchone()
 
 
 async def list_page(
-    conn: Connection, tenant: str, where: Filter, cursor_id: UUID | None, limit: int, lease: float
+    conn: Connection, tenant: Tenant, where: Filter, cursor_id: UUID | None, limit: int, lease: float
 ) -> list[CompletionRow]:
     """The newest first; `limit` rows at the most, older than `cursor_id`."""
     parameters = {"tenant": tenant, "cursor": cursor_id, "limit": limit, "lease": timedelta(seconds=lease)}
@@ -174,24 +164,24 @@ async def list_page(
         return await cursor.fetchall()
 
 
-async def contents(conn: Connection, tenant: str, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+async def contents(conn: Connection, tenant: Tenant, ids: Sequence[UUID]) -> dict[UUID, bytes]:
     """The answers of those that have one."""
     cursor = await conn.execute(CONTENTS, {"tenant": tenant, "ids": list(ids)})
     return dict(await cursor.fetchall())
 
 
-async def stream_row(conn: Connection, tenant: str, id: UUID) -> StreamRow | None:
+async def stream_row(conn: Connection, tenant: Tenant, id: UUID) -> StreamRow | None:
     async with conn.cursor(row_factory=class_row(StreamRow)) as cursor:
         await cursor.execute(STREAM, {"tenant": tenant, "id": id})
         return await cursor.fetchone()
 
 
-async def request_cancel(conn: Connection, tenant: str, id: UUID) -> None:
+async def request_cancel(conn: Connection, tenant: Tenant, id: UUID) -> None:
     """Ask the owner to stop; it looks every second."""
     await conn.execute(REQUEST_CANCEL, {"tenant": tenant, "id": id})
 
 
-async def delete(conn: Connection, tenant: str, id: UUID) -> bool:
+async def delete(conn: Connection, tenant: Tenant, id: UUID) -> bool:
     """Whether there was a finished one to delete."""
     cursor = await conn.execute(DELETE, {"tenant": tenant, "id": id})
     return await cursor.fetchone() is not None

@@ -7,12 +7,11 @@ from starlette.responses import Response
 
 from app.completions.answers import Answer
 from app.config import Settings
+from app.dependencies import replay_headers
 from app.domain.limits import Limits
 from app.streaming.event_stream import EventStream
 from app.streaming.log import Log
 from app.wire.sse import Encoder
-
-REPLAYED = "idempotent-replayed"
 
 
 def headers(answer: Answer, settings: Settings, limits: Callable[[Limits], dict[str, str]]) -> dict[str, str]:
@@ -20,7 +19,7 @@ def headers(answer: Answer, settings: Settings, limits: Callable[[Limits], dict[
     return {
         "x-completion-id": str(answer.id),
         "location": settings.location(f"/v1/completions/{answer.id}"),
-        **({REPLAYED: "true"} if answer.replayed else {}),
+        **replay_headers(answer.replayed),
         **limits(answer.limits),
     }
 

@@ -24,7 +24,7 @@ from app.conversations.schemas import (
     NewMessages,
     metadata_of,
 )
-from app.dependencies import EngineDep, PageDep, PoolDep, Requires, SettingsDep
+from app.dependencies import EngineDep, IdempotencyDep, PageDep, PoolDep, Requires, SettingsDep, replay_headers
 from app.domain.errors import InvalidRequest, PermissionDenied
 from app.domain.principal import Principal, Scope
 
@@ -66,12 +66,12 @@ async def create_conversation(
     body: Annotated[NewConversation, Depends(body_of(Decoder(NewConversation)))],
     pool: PoolDep,
     settings: SettingsDep,
+    again: IdempotencyDep,
 ) -> Response:
     """Make a conversation; 409 if the tenant has one with this `external_id`."""
-    async with pool.connection() as conn, conn.transaction():
-        conversation = await service.create(conn, caller.tenant, body)
+    conversation, replayed = await service.create(pool, caller.tenant, body, again)
     location = settings.location(f"/v1/conversations/{conversation.id}")
-    return _json(_conversation(conversation), 201, {"location": location})
+    return _json(_conversation(conversation), 201, {"location": location, **replay_headers(replayed)})
 
 
 @router.get("", summary="List or search conversations")
@@ -107,11 +107,7 @@ async def list_conversations(
 @router.get("/{conversation_id}", summary="Read a conversation")
 async def get_conversation(caller: Reader, conversation_id: ConversationId, pool: PoolDep) -> Response:
     """One conversation, without its messages."""
-    async with pool.connection() as conn:
-        conversation = await repository.get(conn, caller.tenant, conversation_id)
-    if conversation is None:
-        raise service.no_such_conversation()
-    return _json(_conversation(conversation))
+    return _json(_conversation(await service.get(pool, caller.tenant, conversation_id)))
 
 
 @router.patch("/{conversation_id}", summary="Change a conversation")
@@ -164,7 +160,7 @@ async def list_messages(
         if not await repository.exists(conn, caller.tenant, conversation_id):
             raise service.no_such_conversation()
         found = await repository.messages(
-            conn, conversation_id, after=page.after, limit=page.limit, max_bytes=settings.max_page_bytes
+            conn, caller.tenant, conversation_id, after=page.after, limit=page.limit, max_bytes=settings.max_page_bytes
         )
     next_cursor = str(found[-1].position) if found and found[-1].more else None
     return _json(MessagePage([_message(each) for each in found], next_cursor))
@@ -177,11 +173,12 @@ async def append_messages(
     body: Annotated[NewMessage | list[NewMessage], Depends(body_of(Decoder(NewMessages)))],
     pool: PoolDep,
     engine: EngineDep,
+    again: IdempotencyDep,
 ) -> Response:
     """Add one message, or several at once, at the end; 409 while a completion runs."""
     new = body if isinstance(body, list) else [body]
-    appended = await service.append(pool, engine.interruption, caller.tenant, conversation_id, new)
-    return _json(MessageList([_message(each) for each in appended]), 201)
+    appended, replayed = await service.append(pool, engine.interruption, caller.tenant, conversation_id, new, again)
+    return _json(MessageList([_message(each) for each in appended]), 201, replay_headers(replayed))
 
 
 @router.delete("/{conversation_id}/messages/last", status_code=204, summary="Delete the last message")

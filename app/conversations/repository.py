@@ -1,4 +1,4 @@
-"""Conversations and their messages in Postgres. A call names the tenant, or acts on what was locked for the tenant."""
+"""Conversations and their messages in Postgres. Every call names the tenant: what belongs to another does not exist."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,12 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from app.domain.principal import Tenant
+
 Connection = AsyncConnection[Any]
+
+# For messages, which are their conversation's.
+OWNED: LiteralString = "EXISTS (SELECT FROM conversations o WHERE o.id = %(id)s AND o.tenant = %(tenant)s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +107,18 @@ _BUSY: LiteralString = """
     SELECT c.id AS completion_id, c.instance_id,
            coalesce(lease_holds(i.lease_until, i.dead_at, %(lease)s), false) AS owner_alive
     FROM completions c LEFT JOIN instances i ON i.id = c.instance_id
-    WHERE c.conversation_id = %(id)s AND c.status = 'streaming'
+    WHERE c.conversation_id = %(id)s AND c.tenant = %(tenant)s AND c.status = 'streaming'
 """
 
-_DELETE_COMPLETIONS: LiteralString = "DELETE FROM completions WHERE conversation_id = %(id)s"
+_DELETE_COMPLETIONS: LiteralString = "DELETE FROM completions WHERE conversation_id = %(id)s AND tenant = %(tenant)s"
 
-_DELETE: LiteralString = "DELETE FROM conversations WHERE id = %(id)s"
+_DELETE: LiteralString = "DELETE FROM conversations WHERE id = %(id)s AND tenant = %(tenant)s"
 
-_TOUCH: LiteralString = "UPDATE conversations SET updated_at = clock_timestamp() WHERE id = %(id)s"
+_TOUCH: LiteralString = (
+    "UPDATE conversations SET updated_at = clock_timestamp() WHERE id = %(id)s AND tenant = %(tenant)s"
+)
 
-_MESSAGES: LiteralString = """
+_MESSAGES: LiteralString = f"""
     SELECT id, position, role, content, completion_id, created_at, more
     FROM (
         SELECT m.*, row_number() OVER w AS n, sum(300 + octet_length(content)) OVER w AS total,
@@ -119,7 +126,7 @@ _MESSAGES: LiteralString = """
         FROM (
             SELECT id, position, role, content, completion_id, created_at
             FROM messages
-            WHERE conversation_id = %(id)s AND position > %(after)s
+            WHERE conversation_id = %(id)s AND {OWNED} AND position > %(after)s
             ORDER BY position
             LIMIT %(limit)s + 1
         ) m
@@ -129,18 +136,26 @@ _MESSAGES: LiteralString = """
     ORDER BY position
 """
 
-_APPEND: LiteralString = """
+_APPENDED: LiteralString = f"""
+    SELECT id, position, role, content, completion_id, created_at FROM messages
+    WHERE conversation_id = %(id)s AND {OWNED} AND id = ANY (%(ids)b::uuid[])
+    ORDER BY position
+"""
+
+_APPEND: LiteralString = f"""
     INSERT INTO messages (id, conversation_id, position, role, content)
     SELECT n.id, %(id)s, before.last + n.ordinality, n.role, n.content
     FROM unnest(%(ids)b::uuid[], %(roles)s::text[], %(contents)b::bytea[])
              WITH ORDINALITY AS n (id, role, content, ordinality),
          (SELECT coalesce(max(position), 0) AS last FROM messages WHERE conversation_id = %(id)s) AS before
+    WHERE {OWNED}
     RETURNING id, position, role, content, completion_id, created_at
 """
 
-_DELETE_LAST: LiteralString = """
+_DELETE_LAST: LiteralString = f"""
     DELETE FROM messages
-    WHERE conversation_id = %(id)s AND position = (SELECT max(position) FROM messages WHERE conversation_id = %(id)s)
+    WHERE conversation_id = %(id)s AND {OWNED}
+      AND position = (SELECT max(position) FROM messages WHERE conversation_id = %(id)s)
 """
 
 
@@ -148,7 +163,7 @@ async def insert(
     conn: Connection,
     *,
     id: UUID,
-    tenant: str,
+    tenant: Tenant,
     external_id: str | None,
     title: str | None,
     system: bytes | None,
@@ -174,7 +189,7 @@ async def insert(
     return conversation
 
 
-async def get(conn: Connection, tenant: str, id: UUID) -> Conversation | None:
+async def get(conn: Connection, tenant: Tenant, id: UUID) -> Conversation | None:
     async with conn.cursor(binary=True, row_factory=class_row(Conversation)) as cur:
         await cur.execute(_GET, {"tenant": tenant, "id": id})
         return await cur.fetchone()
@@ -182,7 +197,7 @@ async def get(conn: Connection, tenant: str, id: UUID) -> Conversation | None:
 
 async def page(
     conn: Connection,
-    tenant: str,
+    tenant: Tenant,
     *,
     before: UUID | None,
     limit: int,
@@ -213,7 +228,7 @@ async def page(
 
 
 async def update(
-    conn: Connection, tenant: str, id: UUID, changes: dict[str, str | bytes | None]
+    conn: Connection, tenant: Tenant, id: UUID, changes: dict[str, str | bytes | None]
 ) -> Conversation | None:
     """Set the columns that `changes` names, of external_id, title, system and metadata; None if there is no such row.
 
@@ -230,55 +245,64 @@ async def update(
         return await cur.fetchone()
 
 
-async def exists(conn: Connection, tenant: str, id: UUID) -> bool:
+async def exists(conn: Connection, tenant: Tenant, id: UUID) -> bool:
     cur = await conn.execute(_EXISTS, {"tenant": tenant, "id": id})
     return cur.rowcount == 1
 
 
-async def lock(conn: Connection, tenant: str, id: UUID) -> bool:
+async def lock(conn: Connection, tenant: Tenant, id: UUID) -> bool:
     """Until this transaction ends, nobody else changes the messages, admission among them; False if there is none."""
     cur = await conn.execute(_LOCK, {"tenant": tenant, "id": id})
     return cur.rowcount == 1
 
 
-async def busy(conn: Connection, id: UUID, lease: float) -> Busy | None:
+async def busy(conn: Connection, tenant: Tenant, id: UUID, lease: float) -> Busy | None:
     """The completion of this conversation that is streaming, if there is one; `lease` in seconds."""
     async with conn.cursor(binary=True, row_factory=class_row(Busy)) as cur:
-        await cur.execute(_BUSY, {"id": id, "lease": timedelta(seconds=lease)})
+        await cur.execute(_BUSY, {"tenant": tenant, "id": id, "lease": timedelta(seconds=lease)})
         return await cur.fetchone()
 
 
-async def delete(conn: Connection, id: UUID) -> None:
+async def delete(conn: Connection, tenant: Tenant, id: UUID) -> None:
     """Delete a locked conversation that is not busy, with its messages, its completions and their logs."""
-    await conn.execute(_DELETE_COMPLETIONS, {"id": id})
-    await conn.execute(_DELETE, {"id": id})
+    await conn.execute(_DELETE_COMPLETIONS, {"tenant": tenant, "id": id})
+    await conn.execute(_DELETE, {"tenant": tenant, "id": id})
 
 
-async def messages(conn: Connection, id: UUID, *, after: int, limit: int, max_bytes: int) -> list[Message]:
+async def messages(
+    conn: Connection, tenant: Tenant, id: UUID, *, after: int, limit: int, max_bytes: int
+) -> list[Message]:
     """Messages past the position `after`, in order: up to `limit`, up to `max_bytes`, but one at the least."""
-    parameters = {"id": id, "after": after, "limit": limit, "max_bytes": max_bytes}
+    parameters = {"tenant": tenant, "id": id, "after": after, "limit": limit, "max_bytes": max_bytes}
     async with conn.cursor(binary=True, row_factory=class_row(Message)) as cur:
         await cur.execute(_MESSAGES, parameters)
         return await cur.fetchall()
 
 
 async def append(
-    conn: Connection, id: UUID, *, ids: Sequence[UUID], roles: Sequence[str], contents: Sequence[bytes]
+    conn: Connection, tenant: Tenant, id: UUID, *, ids: Sequence[UUID], roles: Sequence[str], contents: Sequence[bytes]
 ) -> list[Message]:
     """Add messages at the end of a locked conversation; answers them in order."""
-    parameters = {"id": id, "ids": list(ids), "roles": list(roles), "contents": list(contents)}
+    parameters = {"tenant": tenant, "id": id, "ids": list(ids), "roles": list(roles), "contents": list(contents)}
     async with conn.cursor(binary=True, row_factory=class_row(Message)) as cur:
         await cur.execute(_APPEND, parameters)
-        appended = await cur.fetchall()
-    return sorted(appended, key=lambda message: message.position)
+        inserted = await cur.fetchall()
+    return sorted(inserted, key=lambda message: message.position)
 
 
-async def delete_last(conn: Connection, id: UUID) -> bool:
+async def appended(conn: Connection, tenant: Tenant, id: UUID, ids: Sequence[UUID]) -> list[Message]:
+    """Those of these messages that are still there, in order."""
+    async with conn.cursor(binary=True, row_factory=class_row(Message)) as cur:
+        await cur.execute(_APPENDED, {"tenant": tenant, "id": id, "ids": list(ids)})
+        return await cur.fetchall()
+
+
+async def delete_last(conn: Connection, tenant: Tenant, id: UUID) -> bool:
     """Delete the last message of a locked conversation; False if it has none."""
-    cur = await conn.execute(_DELETE_LAST, {"id": id})
+    cur = await conn.execute(_DELETE_LAST, {"tenant": tenant, "id": id})
     return cur.rowcount == 1
 
 
-async def touch(conn: Connection, id: UUID) -> None:
+async def touch(conn: Connection, tenant: Tenant, id: UUID) -> None:
     """Say that the conversation has changed."""
-    await conn.execute(_TOUCH, {"id": id})
+    await conn.execute(_TOUCH, {"tenant": tenant, "id": id})

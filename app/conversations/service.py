@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -18,9 +18,12 @@ from app.conversations.schemas import (
     metadata_of,
     system_of,
 )
+from app.db import idempotency
 from app.db.pool import Pool
+from app.domain.completion import Idempotency
 from app.domain.errors import Conflict, NotFound, Unprocessable
-from app.domain.ids import uuid7
+from app.domain.ids import following, uuid7
+from app.domain.principal import Tenant
 from app.streaming.interruption import Interruption
 
 T = TypeVar("T")
@@ -41,34 +44,62 @@ def no_such_conversation() -> NotFound:
     return NotFound("There is no such conversation.")
 
 
-async def create(conn: Connection, tenant: str, new: NewConversation) -> Conversation:
-    """Insert a conversation and its first messages. The caller's transaction keeps them together.
+class Made(NamedTuple, Generic[T]):
+    """What a request has made; `replayed` where an earlier one with the same idempotency key has."""
+
+    made: T
+    replayed: bool = False
+
+
+async def create(pool: Pool, tenant: Tenant, new: NewConversation, again: Idempotency | None) -> Made[Conversation]:
+    """Insert a conversation and its first messages.
 
     Raises:
-        Unprocessable: a field has a wrong value.
+        Unprocessable: a field has a wrong value, or the idempotency key has named another request.
         Conflict: the tenant has a conversation with this `external_id`.
+        NotFound: what an earlier request made was deleted.
     """
     system, metadata, contents = (
         system_of(new.system),
         metadata_of(new.metadata),
         contents_of(new.messages, "messages"),
     )
-    with refusals_told():
-        conversation = await repository.insert(
-            conn,
-            id=uuid7(),
-            tenant=tenant,
-            external_id=new.external_id,
-            title=new.title,
-            system=system,
-            metadata=metadata,
-        )
-    if new.messages:
-        await _append(conn, conversation.id, new.messages, contents)
+    id = uuid7()
+    async with pool.connection() as conn, conn.transaction():
+        if made := await idempotency.claim(conn, tenant, again, id):
+            return Made(await _existing(conn, tenant, made), replayed=True)
+        with refusals_told():
+            conversation = await repository.insert(
+                conn,
+                id=id,
+                tenant=tenant,
+                external_id=new.external_id,
+                title=new.title,
+                system=system,
+                metadata=metadata,
+            )
+        if new.messages:
+            await _append(conn, tenant, id, uuid7(), new.messages, contents)
+    return Made(conversation)
+
+
+async def get(pool: Pool, tenant: Tenant, id: UUID) -> Conversation:
+    """
+    Raises:
+        NotFound: the tenant has no such conversation.
+    """
+    async with pool.connection() as conn:
+        return await _existing(conn, tenant, id)
+
+
+async def _existing(conn: Connection, tenant: Tenant, id: UUID) -> Conversation:
+    conversation = await repository.get(conn, tenant, id)
+    if conversation is None:
+        raise no_such_conversation()
     return conversation
 
 
-async def change(conn: Connection, tenant: str, id: UUID, wanted: ConversationChange) -> Conversation:
+async def change(conn: Connection, tenant: Tenant, id: UUID, wanted: ConversationChange) -> Conversation:
     """
     Raises:
         Unprocessable: a field has a wrong value.
@@ -92,77 +123,99 @@ async def change(conn: Connection, tenant: str, id: UUID, wanted: ConversationCh
 
 
 async def append(
-    pool: Pool, interruption: Interruption, tenant: str, id: UUID, new: Sequence[NewMessage]
-) -> list[Message]:
+    pool: Pool,
+    interruption: Interruption,
+    tenant: Tenant,
+    id: UUID,
+    new: Sequence[NewMessage],
+    again: Idempotency | None,
+) -> Made[list[Message]]:
     """
     Raises:
-        Unprocessable: a content has a wrong shape.
-        NotFound: the tenant has no such conversation.
+        Unprocessable: a content has a wrong shape, or the idempotency key has named another request.
+        NotFound: the tenant has no such conversation, or what an earlier request appended was deleted.
         ConversationBusy: wait.
     """
     contents = contents_of(new)
+    first = uuid7()
 
-    async def act(conn: Connection) -> list[Message]:
-        await repository.touch(conn, id)
-        return await _append(conn, id, new, contents)
+    async def attempt() -> Made[list[Message]]:
+        async with pool.connection() as conn, conn.transaction():
+            # Before the conversation is locked, as admission does it.
+            if made := await idempotency.claim(conn, tenant, again, first):
+                return Made(await _appended(conn, tenant, id, made, len(new)), replayed=True)
+            await _lock_free(conn, interruption, tenant, id)
+            await repository.touch(conn, tenant, id)
+            return Made(await _append(conn, tenant, id, first, new, contents))
 
-    return await _while_free(pool, interruption, tenant, id, act)
+    return await _past_lost_instances(interruption, attempt)
 
 
-async def delete_last_message(pool: Pool, interruption: Interruption, tenant: str, id: UUID) -> None:
+async def _append(
+    conn: Connection, tenant: Tenant, id: UUID, first: UUID, new: Sequence[NewMessage], contents: Sequence[bytes]
+) -> list[Message]:
+    roles = [message.role for message in new]
+    return await repository.append(conn, tenant, id, ids=following(first, len(new)), roles=roles, contents=contents)
+
+
+async def _appended(conn: Connection, tenant: Tenant, id: UUID, first: UUID, count: int) -> list[Message]:
+    messages = await repository.appended(conn, tenant, id, following(first, count))
+    if not messages:
+        raise NotFound("What this request appended before was deleted.", code="no_messages")
+    return messages
+
+
+async def delete_last_message(pool: Pool, interruption: Interruption, tenant: Tenant, id: UUID) -> None:
     """
     Raises:
         NotFound: the tenant has no such conversation, or it has no messages.
         ConversationBusy: wait.
     """
 
-    async def act(conn: Connection) -> None:
-        if not await repository.delete_last(conn, id):
-            raise NotFound("This conversation has no messages.", code="no_messages")
-        await repository.touch(conn, id)
+    async def attempt() -> None:
+        async with pool.connection() as conn, conn.transaction():
+            await _lock_free(conn, interruption, tenant, id)
+            if not await repository.delete_last(conn, tenant, id):
+                raise NotFound("This conversation has no messages.", code="no_messages")
+            await repository.touch(conn, tenant, id)
 
-    await _while_free(pool, interruption, tenant, id, act)
+    await _past_lost_instances(interruption, attempt)
 
 
-async def delete(pool: Pool, interruption: Interruption, tenant: str, id: UUID) -> None:
+async def delete(pool: Pool, interruption: Interruption, tenant: Tenant, id: UUID) -> None:
     """
     Raises:
         NotFound: the tenant has no such conversation.
         ConversationBusy: wait.
     """
-    await _while_free(pool, interruption, tenant, id, lambda conn: repository.delete(conn, id))
+
+    async def attempt() -> None:
+        async with pool.connection() as conn, conn.transaction():
+            await _lock_free(conn, interruption, tenant, id)
+            await repository.delete(conn, tenant, id)
+
+    await _past_lost_instances(interruption, attempt)
 
 
-async def _append(conn: Connection, id: UUID, new: Sequence[NewMessage], contents: Sequence[bytes]) -> list[Message]:
-    return await repository.append(
-        conn, id, ids=[uuid7() for _ in new], roles=[message.role for message in new], contents=contents
-    )
-
-
-async def _while_free(
-    pool: Pool, interruption: Interruption, tenant: str, id: UUID, act: Callable[[Connection], Awaitable[T]]
-) -> T:
-    """`act` in one transaction that holds the conversation, while no completion of it runs.
+async def _past_lost_instances(interruption: Interruption, attempt: Callable[[], Awaitable[T]]) -> T:
+    """`attempt`, which needs a conversation of which no completion runs.
 
     One that a lost instance left behind is ended first; not inside the transaction, whose lock its end needs.
     """
     try:
-        return await _if_free(pool, interruption, tenant, id, act)
+        return await attempt()
     except ConversationBusy as error:
         if not await interruption.of_dead(error.busy.instance_id):
             raise
-    return await _if_free(pool, interruption, tenant, id, act)
+    return await attempt()
 
 
-async def _if_free(
-    pool: Pool, interruption: Interruption, tenant: str, id: UUID, act: Callable[[Connection], Awaitable[T]]
-) -> T:
-    async with pool.connection() as conn, conn.transaction():
-        if not await repository.lock(conn, tenant, id):
-            raise no_such_conversation()
-        if busy := await repository.busy(conn, id, interruption.lease):
-            raise ConversationBusy(busy)
-        return await act(conn)
+async def _lock_free(conn: Connection, interruption: Interruption, tenant: Tenant, id: UUID) -> None:
+    """Hold the conversation until the transaction ends, if no completion of it runs."""
+    if not await repository.lock(conn, tenant, id):
+        raise no_such_conversation()
+    if busy := await repository.busy(conn, tenant, id, interruption.lease):
+        raise ConversationBusy(busy)
 
 
 @contextmanager

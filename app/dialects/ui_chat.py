@@ -82,7 +82,7 @@ async def resume(
     if row.status != Status.STREAMING or row.cancel_requested_at is not None:
         return Response(status_code=204)
     async with pool.connection() as conn:
-        steps = await ui_history.earlier_steps(conn, chat)
+        steps = await ui_history.earlier_steps(conn, caller.tenant, chat)
     try:
         source = await completions.log(caller, chat.running, 0)
     except Gone:

@@ -14,6 +14,7 @@ from app.conversations.chats import Chat, Turn
 from app.dialects.ui_request import ChatRequest, answers_to, content_of
 from app.domain.completion import CompletionRequest, NewMessage
 from app.domain.errors import InvalidRequest, NotFound
+from app.domain.principal import Tenant
 from app.wire.ui_message import Step
 
 # Where a completion keeps how its client calls the question, and the answer that it goes on with.
@@ -31,7 +32,7 @@ def no_such_chat() -> NotFound:
 async def prepare(
     conn: Connection,
     id: UUID,
-    tenant: str,
+    tenant: Tenant,
     asked: ChatRequest,
     body: dict[str, Any],
     settings: Settings,
@@ -55,7 +56,7 @@ async def prepare(
     request = CompletionRequest(body=body, messages=[], conversation_id=chat.id)
     if chat.running is not None:
         return request  # whatever it is, admission says that it has to wait
-    messages = await _new_messages(conn, id, chat, asked)
+    messages = await _new_messages(conn, id, tenant, chat, asked)
     return msgspec.structs.replace(request, messages=messages, metadata=_names(asked, messages))
 
 
@@ -65,15 +66,15 @@ def _names(asked: ChatRequest, messages: list[NewMessage]) -> dict[str, Any]:
     return {QUESTION: asked.last.id} if messages and asked.last is not None and asked.last.id else {}
 
 
-async def _new_messages(conn: Connection, id: UUID, chat: Chat, asked: ChatRequest) -> list[NewMessage]:
+async def _new_messages(conn: Connection, id: UUID, tenant: Tenant, chat: Chat, asked: ChatRequest) -> list[NewMessage]:
     """What to append to the store's history, which is cut first where the client goes back."""
     last = asked.last
-    if asked.regenerate and (position := await _answer_to_drop(conn, chat, asked)) is not None:
-        await chats.cut(conn, chat.id, position, id)
+    if asked.regenerate and (position := await _answer_to_drop(conn, tenant, chat, asked)) is not None:
+        await chats.cut(conn, tenant, chat.id, position, id)
         last = None
-    elif (position := await _edited_question(conn, chat, asked)) is not None:
-        await chats.cut(conn, chat.id, position, id)
-    tail = next(iter(await chats.last_turns(conn, chat.id, 1)), None)
+    elif (position := await _edited_question(conn, tenant, chat, asked)) is not None:
+        await chats.cut(conn, tenant, chat.id, position, id)
+    tail = next(iter(await chats.last_turns(conn, tenant, chat.id, 1)), None)
     pending, outputs = _pending(tail), asked.tool_outputs()
     if last is not None and last.role == "user":
         return [_message([*answers_to(pending, outputs), *content_of(last)])]
@@ -84,31 +85,31 @@ async def _new_messages(conn: Connection, id: UUID, chat: Chat, asked: ChatReque
     return []
 
 
-async def _edited_question(conn: Connection, chat: Chat, asked: ChatRequest) -> int | None:
+async def _edited_question(conn: Connection, tenant: Tenant, chat: Chat, asked: ChatRequest) -> int | None:
     """Where the question stands whose words the client has changed; None if what it says is new."""
     if asked.last is None or asked.last.role != "user" or not asked.message_id or asked.message_id != asked.last.id:
         return None
-    return await chats.question_position(conn, chat.id, asked.message_id)
+    return await chats.question_position(conn, tenant, chat.id, asked.message_id)
 
 
-async def _answer_to_drop(conn: Connection, chat: Chat, asked: ChatRequest) -> int | None:
+async def _answer_to_drop(conn: Connection, tenant: Tenant, chat: Chat, asked: ChatRequest) -> int | None:
     """Where the answer begins that is to be given anew; None where its question has yet to be stored."""
     last = asked.last if asked.last is not None and asked.last.role == "user" else None
-    if asked.message_id and (at := await chats.answer_position(conn, chat.id, asked.message_id)) is not None:
+    if asked.message_id and (at := await chats.answer_position(conn, tenant, chat.id, asked.message_id)) is not None:
         return at
     for name in (asked.message_id, last.id if last else None):
-        if name and (at := await chats.question_position(conn, chat.id, name)) is not None:
+        if name and (at := await chats.question_position(conn, tenant, chat.id, name)) is not None:
             return at + 1
-    question = next(filter(_is_question, await chats.last_turns(conn, chat.id, _TURN_AT_MOST)), None)
+    question = next(filter(_is_question, await chats.last_turns(conn, tenant, chat.id, _TURN_AT_MOST)), None)
     if question is None or (last is not None and _blocks(question) != content_of(last)):
         return None
     return question.position + 1
 
 
-async def earlier_steps(conn: Connection, chat: Chat) -> list[Step]:
+async def earlier_steps(conn: Connection, tenant: Tenant, chat: Chat) -> list[Step]:
     """The answers since the chat's last question that called tools of the client's, with the results."""
     turns: list[Turn] = []
-    for turn in await chats.last_turns(conn, chat.id, _TURN_AT_MOST):
+    for turn in await chats.last_turns(conn, tenant, chat.id, _TURN_AT_MOST):
         if _is_question(turn):
             break
         turns.insert(0, turn)

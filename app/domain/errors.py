@@ -3,7 +3,9 @@
     AppError
     ├── InvalidRequest          400   the request cannot be read or breaks a rule of the API
     │   ├── Unprocessable       422   it reads well but a field's value is wrong
-    │   └── RequestTooLarge     413
+    │   │   └── IdempotencyKeyReused  its idempotency key has named another request
+    │   ├── RequestTooLarge     413
+    │   └── RequestTooSlow      408
     ├── Unauthenticated         401
     ├── PermissionDenied        403
     ├── NotFound                404   also for what belongs to another tenant
@@ -68,10 +70,22 @@ class Unprocessable(InvalidRequest):
     code = "validation_failed"
 
 
+class IdempotencyKeyReused(Unprocessable):
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("This idempotency key was used for another request.", param="idempotency-key")
+
+
 class RequestTooLarge(InvalidRequest):
     status = 413
     code = "request_too_large"
     type = "request_too_large"
+
+
+class RequestTooSlow(InvalidRequest):
+    status = 408
+    code = "request_too_slow"
 
 
 class Unauthenticated(AppError):

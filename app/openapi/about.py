@@ -27,6 +27,7 @@ TAGS: Final[list[dict[str, Any]]] = [
     {"name": "AI SDK", "description": "What `useChat` of the AI SDK calls with its default transport."},
     {"name": "Models", "description": "What may be asked for, in a form that OpenAI's and Anthropic's clients read."},
     {"name": "keys", "description": "Keys, for admins. The configured admin key may see to all tenants."},
+    {"name": "oversight", "description": "Limits of whole tenants, and who changed what."},
     {"name": "usage", "description": "What was used, and what it cost."},
     {"name": "tokens", "description": "Credentials for pages in browsers."},
     {"name": "health", "description": "For load balancers and orchestrators; no key needed."},

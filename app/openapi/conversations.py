@@ -13,7 +13,7 @@ from app.conversations.schemas import (
     NewMessages,
 )
 from app.domain.errors import Conflict, NotFound, Unprocessable
-from app.openapi.errors import BAD_CURSOR, BUSY, INVALID, NO_CONVERSATION
+from app.openapi.errors import BAD_CURSOR, BUSY, INVALID, NO_CONVERSATION, REPEATED
 from app.openapi.operation import Answer, Body, Operation, Subject
 
 _MESSAGE: Final = {"role": "user", "content": "My kettle leaks."}
@@ -40,8 +40,15 @@ SUBJECT: Final = Subject(
                     "begun": {"messages": [_MESSAGE, {"role": "assistant", "content": "Since when?"}]},
                 },
             ),
-            answers=[Answer(status=201, description="The conversation.", json=ConversationOut, headers=["location"])],
-            errors=[_TITLE, _TAKEN],
+            answers=[
+                Answer(
+                    status=201,
+                    description="The conversation.",
+                    json=ConversationOut,
+                    headers=["location", "idempotent-replayed"],
+                )
+            ],
+            errors=[_TITLE, _TAKEN, *REPEATED],
         ),
         "list_conversations": Operation(
             endpoint=endpoints.list_conversations,
@@ -78,8 +85,15 @@ SUBJECT: Final = Subject(
                 types=[NewMessages],
                 examples={"one": _MESSAGE, "several": [_MESSAGE, {"role": "assistant", "content": "Since when?"}]},
             ),
-            answers=[Answer(status=201, description="The messages, with their positions.", json=MessageList)],
-            errors=[_ROLE, NO_CONVERSATION, BUSY],
+            answers=[
+                Answer(
+                    status=201,
+                    description="The messages, with their positions.",
+                    json=MessageList,
+                    headers=["idempotent-replayed"],
+                )
+            ],
+            errors=[_ROLE, NO_CONVERSATION, BUSY, *REPEATED],
         ),
         "delete_last_message": Operation(
             endpoint=endpoints.delete_last_message,

@@ -22,6 +22,7 @@ from app.openapi import (
     health,
     messages,
     models,
+    oversight,
     responses,
     security,
     ui_chat,
@@ -41,6 +42,7 @@ _SUBJECTS: Final[Sequence[Subject]] = (
     ui_chat.SUBJECT,
     models.SUBJECT,
     access.SUBJECT,
+    oversight.SUBJECT,
     usage.SUBJECT,
     health.SUBJECT,
 )

@@ -8,12 +8,12 @@ import msgspec
 from msgspec import Struct
 from starlette.datastructures import Headers
 
-from app.completions.refusals import key_reused
 from app.domain.errors import (
     AppError,
     BudgetExceeded,
     Conflict,
     Gone,
+    IdempotencyKeyReused,
     InvalidRequest,
     NotFound,
     PermissionDenied,
@@ -124,10 +124,18 @@ UPSTREAM: Final = (
         retry_after=1,
     ),
 )
+# What an idempotency key can come to.
+REPEATED: Final = (
+    IdempotencyKeyReused(),
+    InvalidRequest("The idempotency key must be 1 to 255 printable characters.", code="invalid_idempotency_key"),
+)
+SHOWN_ONCE: Final = Conflict(
+    "This request has made 01980000-0000-7000-8000-000000000000, and its secret is shown once.",
+    code="secret_shown_once",
+)
 # What a caller's limits and budgets, and a request that was sent before, can come to.
 LIMITS: Final = (
-    key_reused(),
-    InvalidRequest("The idempotency key must be 1 to 255 printable characters.", code="invalid_idempotency_key"),
+    *REPEATED,
     RateLimited(
         "This key has used up its requests of this minute.", code="requests_limited", limits=Limits(), retry_after=7
     ),

@@ -1,5 +1,7 @@
 """From a secret to its holder: what is looked up, what is remembered, and for how long."""
 
+import asyncio
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -7,11 +9,11 @@ import httpx
 import pytest
 from psycopg import AsyncConnection
 
-from app.access import authentication, repository
+from app.access import authentication, holders
 from app.access.authentication import CACHE_SECONDS, Authenticator
 from app.config import Settings
 from app.domain.errors import Unauthenticated
-from app.domain.principal import Principal, Scope
+from app.domain.principal import Principal, Scope, Tenant
 from tests.support.api import Api, StartApi
 from tests.support.clock import Clock
 from tests.support.postgres import Postgres
@@ -32,13 +34,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def look_ups(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The digests that the database was asked for."""
     asked: list[bytes] = []
-    holder = repository.holder
+    find = holders.find
 
-    async def counted(conn: AsyncConnection[Any], sha256: bytes) -> repository.Holder | None:
-        asked.append(sha256)
-        return await holder(conn, sha256)
+    async def counted(conn: AsyncConnection[Any], sha256s: Collection[bytes]) -> list[holders.Holder]:
+        asked.extend(sha256s)
+        return await find(conn, sha256s)
 
-    monkeypatch.setattr(repository, "holder", counted)
+    monkeypatch.setattr(holders, "find", counted)
     return asked
 
 
@@ -89,15 +91,16 @@ async def test_a_key_in_the_url_is_refused(api: Api) -> None:
 
 async def test_the_configured_admin_key_needs_no_look_up(authenticate: Authenticator, look_ups: list[bytes]) -> None:
     principal = await authenticate(ADMIN_KEY)
-    assert principal == Principal(tenant="default", key_id=None, scopes=frozenset({Scope.ADMIN}))
+    assert principal == Principal(tenant=Tenant("default"), key_id=None, scopes=frozenset({Scope.ADMIN}))
     assert look_ups == []
 
 
 async def test_without_an_admin_key_nobody_is_admin(api: Api) -> None:
-    authenticate = Authenticator(api.pool, Settings())
-    for secret in (ADMIN_KEY, "", "None"):
-        with pytest.raises(Unauthenticated):
-            await authenticate(secret)
+    async with asyncio.TaskGroup() as tasks:
+        authenticate = Authenticator(api.pool, Settings(), tasks)
+        for secret in (ADMIN_KEY, "", "None"):
+            with pytest.raises(Unauthenticated):
+                await authenticate(secret)
 
 
 async def test_what_cannot_be_a_secret_is_not_looked_up(authenticate: Authenticator, look_ups: list[bytes]) -> None:

@@ -21,7 +21,9 @@ from tests.support.service import make_key
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OPEN: Final = ("/livez", "/readyz")
-SHARED: Final = {"model_id": "claude-sim"}
+SHARED: Final = {"model_id": "claude-sim", "tenant": "a"}
+# What the configured admin key alone may do, and no tenant's admin.
+OPERATORS: Final = "/v1/tenants/"
 SCOPES: Final = ("admin", "completions", "conversations")
 # The names of what belongs to a tenant, in paths and in bodies.
 OWNED: Final = {"key_id", "conversation_id", "completion_id", "response_id", "previous_response_id", "chat_id"}
@@ -172,7 +174,17 @@ async def test_another_tenants_things_are_not_there(
     assert response.status_code == (204 if "{chat_id}" in call.path else 404), response.text
 
 
-@pytest.mark.parametrize("call", [call for call in GUARDED if call.values[0].method == "get"])
+@pytest.mark.parametrize("call", [call for call in GUARDED if call.values[0].path.startswith(OPERATORS)])
+async def test_a_tenants_admin_is_no_operator_403(call: Call, owner: httpx.AsyncClient, ids: dict[str, str]) -> None:
+    assert (await call.send(owner, ids)).status_code == 403
+
+
+READ_BY_OWNERS: Final = [
+    call for call in GUARDED if call.values[0].method == "get" and not call.values[0].path.startswith(OPERATORS)
+]
+
+
+@pytest.mark.parametrize("call", READ_BY_OWNERS)
 async def test_the_owner_finds_them(call: Call, owner: httpx.AsyncClient, ids: dict[str, str]) -> None:
     """So what others are refused is refused for who they are."""
     response = await call.send(owner, ids)

@@ -130,6 +130,8 @@ async def recorded(headwater: Headwater) -> dict[str, str]:
         await _dialects(talk)
         await _chat(talk)
         await _usage(talk)
+        talk.use(headwater.service.admin_key)
+        await _limits(talk, key["id"])
         return talk.files
 
 
@@ -169,6 +171,16 @@ async def _dialects(talk: _Talk) -> None:
     await talk.ask("delete_response", path=here)
     await talk.ask("list_models")
     await talk.ask("get_model", path={"model_id": "claude-sim"})
+
+
+async def _limits(talk: _Talk, key_id: str) -> None:
+    """At the end: what the examples ask for has no price, so that no budget has room for it."""
+    here = {"key_id": key_id}
+    await talk.ask("change_key", "limits", path=here)
+    await talk.ask("rotate_key", "an hour", path=here)
+    await talk.ask("set_tenant_limits", "both", path={"tenant": "shop"})
+    await talk.ask("get_tenant_limits", path={"tenant": "shop"})
+    await talk.ask("list_audit", key_id=key_id)
 
 
 async def _usage(talk: _Talk) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from app.completions import held_back
 from app.domain.errors import PermissionDenied
-from app.domain.principal import Principal, Scope
+from app.domain.principal import Principal, Scope, Tenant
 
 HELLO: Final = {"role": "user", "content": "Hello."}
 FILE: Final = {"type": "document", "source": {"type": "file", "file_id": "file_1"}}
@@ -43,7 +43,7 @@ HELD: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 
 
 def principal(*allowed: str) -> Principal:
-    return Principal("default", None, frozenset({Scope.COMPLETIONS}), frozenset(allowed))
+    return Principal(Tenant("default"), None, frozenset({Scope.COMPLETIONS}), frozenset(allowed))
 
 
 @pytest.mark.parametrize("name", ORDINARY)

@@ -99,6 +99,7 @@ CREATE TABLE audit (
     details  jsonb NOT NULL DEFAULT '{}'
 );
 CREATE INDEX audit_tenant ON audit (tenant, id);
+CREATE INDEX audit_key ON audit (key_id, id) WHERE key_id IS NOT NULL;
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'rows of % are never changed', TG_TABLE_NAME;

@@ -1,0 +1,67 @@
+"""Requests that were sent again: which of them made what. Completions have theirs in the SQL function `admit`."""
+
+from datetime import timedelta
+from typing import Any, LiteralString
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from app.domain.completion import Idempotency
+from app.domain.errors import IdempotencyKeyReused
+from app.domain.principal import Tenant
+
+_CLAIM: LiteralString = """
+    INSERT INTO idempotency_keys (tenant, key, request_sha256, resource)
+    VALUES (%(tenant)s, %(key)s, %(request_sha256)b, %(resource)s)
+    ON CONFLICT DO NOTHING
+"""
+
+_CLAIMED: LiteralString = """
+    SELECT request_sha256, resource FROM idempotency_keys WHERE tenant = %(tenant)s AND key = %(key)s
+"""
+
+_DELETE_OLD: LiteralString = """
+    DELETE FROM idempotency_keys WHERE (tenant, key) IN (
+        SELECT tenant, key FROM idempotency_keys
+        WHERE created_at < clock_timestamp() - %(retention)s
+        ORDER BY created_at
+        LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED
+    )
+"""
+
+
+async def claim(conn: AsyncConnection[Any], tenant: Tenant, again: Idempotency | None, resource: UUID) -> UUID | None:
+    """Say that this request makes `resource`; answers what an earlier one of the same key made, None for the first.
+
+    First thing in the transaction that makes it: whoever comes second waits here for its end, and holds no other lock.
+
+    Raises:
+        IdempotencyKeyReused: the key has named another request.
+    """
+    if again is None:
+        return None
+    parameters = {"tenant": tenant, "key": again.key, "request_sha256": again.request_sha256, "resource": resource}
+    if (await conn.execute(_CLAIM, parameters)).rowcount == 1:
+        return None
+    return await earlier(conn, tenant, again)
+
+
+async def earlier(conn: AsyncConnection[Any], tenant: Tenant, again: Idempotency) -> UUID | None:
+    """What an earlier request of this key made, None if there was none.
+
+    Raises:
+        IdempotencyKeyReused: that was another request.
+    """
+    row = await (await conn.execute(_CLAIMED, {"tenant": tenant, "key": again.key})).fetchone()
+    if row is None:
+        return None
+    if row[0] != again.request_sha256:
+        raise IdempotencyKeyReused
+    made: UUID = row[1]
+    return made
+
+
+async def delete_old(conn: AsyncConnection[Any], *, retention: float, limit: int = 1000) -> None:
+    """Forget up to `limit` of the keys that are older than so many seconds. For the maintenance run."""
+    await conn.execute(_DELETE_OLD, {"retention": timedelta(seconds=retention), "limit": limit})
