@@ -24,7 +24,7 @@ from app.dialects.responses_request import (
     read,
     response_uuid,
 )
-from app.domain.completion import CompletionRequest, NewMessage, Status
+from app.domain.completion import CompletionRequest, NewMessage, OnDisconnect, Status
 from app.domain.errors import InvalidRequest, NotFound
 from app.domain.principal import Principal, Scope
 from app.wire.openai_input_items import input_items
@@ -58,13 +58,22 @@ _BODY: Final[dict[str, Any]] = {
 
 @router.post("", openapi_extra=_BODY, summary="Create a response")
 async def create(
-    request: Request, caller: Caller, completions: CompletionsDep, catalogue: CatalogueDep, settings: SettingsDep
+    request: Request,
+    caller: Caller,
+    completions: CompletionsDep,
+    catalogue: CatalogueDep,
+    settings: SettingsDep,
+    on_disconnect: Annotated[OnDisconnect, Header(alias="x-on-disconnect")] = OnDisconnect.CONTINUE,
 ) -> Response:
-    """Streams it, waits for it, or with `background: true` answers at once and lets it be read later."""
+    """Streams it, waits for it, or with `background: true` answers at once and lets it be read later.
+
+    `x-on-disconnect` is the native API's field of that name.
+    """
     body, _ = await json_object(request)
     asked = await _with_references(read(body), caller, completions)
     max_tokens = catalogue.max_tokens(asked.model) or settings.default_max_tokens
     wanted, ignored = completion_request(asked, settings, max_tokens=max_tokens)
+    wanted = msgspec.structs.replace(wanted, on_disconnect=on_disconnect)
     generation = await completions.create(caller, wanted)
     head = _head_of(generation.id, wanted)
     answer_headers = headers(generation, settings) | ignored_header([*ignored, *ignored_fields(body)])

@@ -72,6 +72,13 @@ async def test_stream_and_store_tell_the_same(pair: Pair, one: httpx.AsyncClient
     assert await retrieved(other, final["id"]) == final
 
 
+async def test_what_to_do_when_nobody_reads_is_a_header(pair: Pair, one: httpx.AsyncClient) -> None:
+    body = {"model": pair.model("tokens=3"), "input": "Hello."}
+    answer = await one.post(PATH, json=body, headers={"x-on-disconnect": "cancel"})
+    completion = await one.get(f"/v1/completions/{answer.headers['x-completion-id']}")
+    assert completion.json()["on_disconnect"] == "cancel"
+
+
 async def test_answer_in_one_piece(pair: Pair, one: httpx.AsyncClient, other: httpx.AsyncClient) -> None:
     response = await one.post(PATH, json={"model": pair.model(), "input": "Hello", "seed": 1, "max_output_tokens": 2})
     answer = response.json()
