@@ -65,6 +65,9 @@ class Sdk(Protocol):
     def events(self, **fields: Any) -> list[Any]:
         """By `create(stream=True)`."""
 
+    def arrivals(self, **fields: Any) -> list[float]:
+        """When each piece of text came."""
+
     def leave(self, **fields: Any) -> None:
         """Read the first piece of text, then close the stream."""
 
@@ -91,6 +94,10 @@ class SyncSdk:
     def events(self, **fields: Any) -> list[Any]:
         with self._client() as client:
             return list(client.messages.create(stream=True, **fields))
+
+    def arrivals(self, **fields: Any) -> list[float]:
+        with self._client() as client, client.messages.stream(**fields) as stream:
+            return [time.monotonic() for _ in stream.text_stream]
 
     def leave(self, **fields: Any) -> None:
         with self._client() as client, client.messages.stream(**fields) as stream:
@@ -129,6 +136,13 @@ class AsyncSdk:
         async def run() -> list[Any]:
             async with self._client() as client:
                 return [event async for event in await client.messages.create(stream=True, **fields)]
+
+        return asyncio.run(run())
+
+    def arrivals(self, **fields: Any) -> list[float]:
+        async def run() -> list[float]:
+            async with self._client() as client, client.messages.stream(**fields) as stream:
+                return [time.monotonic() async for _ in stream.text_stream]
 
         return asyncio.run(run())
 
@@ -248,6 +262,14 @@ def test_text(sdk: Sdk, question: str) -> None:
     assert (final.stop_reason, final.role, final.model) == ("end_turn", "assistant", wanted["model"])
     assert final.usage.output_tokens == len(pieces)
     assert len(asked(wanted["model"])) == 2
+
+
+def test_text_arrives_as_it_is_made(sdk: Sdk) -> None:
+    arrivals = sdk.arrivals(**body(model=model("ok?rate=20&tokens=40")))
+    gaps = [later - earlier for earlier, later in itertools.pairwise(arrivals)]
+    assert len(gaps) > 10
+    assert sum(gaps) > 1  # half of what the upstream takes
+    assert max(gaps) < sum(gaps) / 2
 
 
 def test_request_id(sdk: Sdk) -> None:

@@ -14,6 +14,15 @@ from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel
 
 from tests.conftest import LOGS
+from tests.support.clients import (
+    GRACE,
+    OUTLASTING,
+    PACED,
+    assert_hung_up,
+    assert_incremental,
+    assert_went_on,
+    model,
+)
 from tests.support.headwater import Headwater, running, until
 from tests.support.postgres import Postgres
 
@@ -21,7 +30,6 @@ pytestmark = [pytest.mark.compat, pytest.mark.asyncio(loop_scope="module")]
 
 MODEL = "claude-sim"
 BOTH = "What is the weather in Paris and in Rome? Ask for both."
-GRACE = 1.0
 WEATHER: Any = {
     "type": "function",
     "function": {
@@ -90,11 +98,8 @@ async def test_stream_is_the_same_text(client: AsyncOpenAI) -> None:
 
 
 async def test_text_arrives_as_it_is_made(client: AsyncOpenAI) -> None:
-    model = "sim-ok?rate=20&tokens=20&first_ms=0"
-    stream = await client.chat.completions.create(model=model, messages=user(), stream=True)
-    arrivals = [time.monotonic() async for _ in stream]
-    assert arrivals[-1] - arrivals[0] > 0.5
-    assert len(arrivals) == 22
+    stream = await client.chat.completions.create(model=model(PACED), messages=user(), stream=True)
+    assert_incremental([time.monotonic() async for chunk in stream if text_of([chunk])])
 
 
 async def test_without_asyncio(sync_client: OpenAI) -> None:
@@ -204,22 +209,22 @@ async def test_every_option(client: AsyncOpenAI) -> None:
 
 
 ERRORS: dict[str, tuple[type[openai.APIStatusError], int, str | None]] = {
-    "sim-400": (openai.BadRequestError, 400, None),
-    "sim-401": (openai.InternalServerError, 502, "upstream_credentials"),
-    "sim-404": (openai.NotFoundError, 404, "model_not_found"),
-    "sim-429": (openai.RateLimitError, 429, "rate_limit_exceeded"),
-    "sim-500": (openai.InternalServerError, 502, "upstream_error"),
-    "sim-529": (openai.InternalServerError, 503, "overloaded"),
-    "sim-reset": (openai.InternalServerError, 502, "upstream_connection"),
+    "400": (openai.BadRequestError, 400, None),
+    "401": (openai.InternalServerError, 502, "upstream_credentials"),
+    "404": (openai.NotFoundError, 404, "model_not_found"),
+    "429": (openai.RateLimitError, 429, "rate_limit_exceeded"),
+    "500": (openai.InternalServerError, 502, "upstream_error"),
+    "529": (openai.InternalServerError, 503, "overloaded"),
+    "reset": (openai.InternalServerError, 502, "upstream_connection"),
 }
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("model", ERRORS)
-async def test_errors_before_the_stream(client: AsyncOpenAI, model: str, stream: bool) -> None:
-    kind, status, code = ERRORS[model]
+@pytest.mark.parametrize("fault", ERRORS)
+async def test_errors_before_the_stream(client: AsyncOpenAI, fault: str, stream: bool) -> None:
+    kind, status, code = ERRORS[fault]
     with pytest.raises(kind) as caught:
-        await client.chat.completions.create(model=model, messages=user(), stream=stream)
+        await client.chat.completions.create(model=f"sim-{fault}", messages=user(), stream=stream)
     assert (caught.value.status_code, caught.value.code, caught.value.param) == (status, code, None)
     assert caught.value.request_id
     assert caught.value.type
@@ -258,36 +263,42 @@ async def _collect(stream: AsyncIterator[ChatCompletionChunk], chunks: list[Chat
 
 
 async def test_cancelled_is_not_asked_again(client: AsyncOpenAI, headwater: Headwater) -> None:
-    model = "sim-ok?rate=20&tokens=400&first_ms=0&key=cancelled"
+    name = model("rate=20&tokens=400")
     eager = client.with_options(max_retries=2)
     async with headwater.client() as native, asyncio.TaskGroup() as group:
-        asked = group.create_task(_conflict(eager, model))
-        await until(lambda: headwater.asked(model))
+        asked = group.create_task(_conflict(eager, name))
+        await until(lambda: headwater.asked(name))
         await asyncio.sleep(0.5)
-        ((id,),) = headwater.rows("SELECT id FROM completions WHERE model = %s", model)
+        ((id,),) = headwater.rows("SELECT id FROM completions WHERE model = %s", name)
         await native.post(f"/v1/completions/{id}/cancel")
     assert asked.result().code == "cancelled"
-    assert len(headwater.asked(model)) == 1
+    assert len(headwater.asked(name)) == 1
 
 
-async def _conflict(client: AsyncOpenAI, model: str) -> openai.ConflictError:
+async def _conflict(client: AsyncOpenAI, name: str) -> openai.ConflictError:
     with pytest.raises(openai.ConflictError) as caught:
-        await client.chat.completions.create(model=model, messages=user())
+        await client.chat.completions.create(model=name, messages=user())
     return caught.value
 
 
-@pytest.mark.parametrize("on_disconnect", ["continue", "cancel"])
-async def test_a_client_that_leaves(client: AsyncOpenAI, headwater: Headwater, on_disconnect: str) -> None:
-    model = f"sim-ok?rate=20&tokens=80&first_ms=0&key={on_disconnect}"
-    stream = await client.chat.completions.create(
-        model=model, messages=user(), stream=True, extra_headers={"x-on-disconnect": on_disconnect}
-    )
-    await anext(aiter(stream))
-    await stream.close()
-    await asyncio.sleep(GRACE + 4)
-    (request,) = headwater.asked(model)
-    ((status,),) = headwater.rows("SELECT status FROM completions WHERE model = %s", model)
-    assert (status, request.finished) == (("completed", True) if on_disconnect == "continue" else ("cancelled", False))
+async def test_leaving_cancels_where_asked_for(client: AsyncOpenAI, headwater: Headwater) -> None:
+    name = model(OUTLASTING)
+    await assert_hung_up(headwater, name, await leave(client, name, {"x-on-disconnect": "cancel"}))
+
+
+async def test_leaving_changes_nothing_otherwise(client: AsyncOpenAI, headwater: Headwater) -> None:
+    name = model(OUTLASTING)
+    await leave(client, name)
+    await assert_went_on(headwater, name)
+
+
+async def leave(client: AsyncOpenAI, name: str, headers: dict[str, str] | None = None) -> float:
+    """Read the first chunk, then close the stream; the Unix time of that."""
+    async with await client.chat.completions.create(
+        model=name, messages=user(), stream=True, extra_headers=headers
+    ) as stream:
+        await anext(aiter(stream))
+    return time.time()
 
 
 async def test_refusal(client: AsyncOpenAI) -> None:

@@ -3,11 +3,22 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from tests.support.clients import (
+    GRACE,
+    OUTLASTING,
+    PACED,
+    assert_hung_up,
+    assert_incremental,
+    assert_went_on,
+    model,
+)
+from tests.support.headwater import Headwater
 from tests.support.postgres import Postgres
 from tests.support.responses import Pair, running_pair
 from tests.support.service import make_key
@@ -29,8 +40,14 @@ LOOK: dict[str, Any] = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pair(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
     folder = tmp_path_factory.mktemp("openai")
-    async with running_pair(postgres, folder, max_retries=0, control_tick=0.3) as running:
+    async with running_pair(postgres, folder, max_retries=0, control_tick=0.3, disconnect_grace=GRACE) as running:
         yield running
+
+
+@pytest.fixture
+def headwater(pair: Pair, tmp_path: Path) -> Headwater:
+    """The instance that the client talks to."""
+    return Headwater(pair.one, pair.upstream, pair.database_url, tmp_path)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -54,18 +71,27 @@ async def test_create(client: Client) -> None:
     assert response._request_id.startswith("req_")
 
 
-async def test_text_arrives_piece_by_piece(pair: Pair, client: Client) -> None:
-    arrivals: list[float] = []
-    numbers: list[int] = []
-    stream = await client.responses.create(model=pair.model("tokens=20&rate=20"), input="Hello", stream=True)
-    async for event in stream:
-        numbers.append(event.sequence_number)
-        if event.type == "response.output_text.delta":
-            arrivals.append(time.monotonic())
-    assert numbers == list(range(len(numbers)))
-    assert event.type == "response.completed"
-    assert len(arrivals) == 20
-    assert arrivals[-1] - arrivals[0] > 0.5
+async def test_text_arrives_as_it_is_made(client: Client) -> None:
+    stream = await client.responses.create(model=model(PACED), input="Hello", stream=True)
+    timed = [(time.monotonic(), event) async for event in stream]
+    assert [event.sequence_number for _, event in timed] == list(range(len(timed)))
+    assert timed[-1][1].type == "response.completed"
+    arrivals = [when for when, event in timed if event.type == "response.output_text.delta"]
+    assert len(arrivals) == 40
+    assert_incremental(arrivals)
+
+
+async def test_without_asyncio(pair: Pair) -> None:
+    def read() -> tuple[str, str]:
+        with openai.OpenAI(base_url=f"{pair.one.url}/v1", api_key=pair.one.key, max_retries=0) as sync_client:
+            whole = sync_client.responses.create(model="claude-sim", input="Hello")
+            events = sync_client.responses.create(model="claude-sim", input="Hello", stream=True)
+            pieces = [event.delta for event in events if event.type == "response.output_text.delta"]
+            return whole.output_text, "".join(pieces)
+
+    whole, streamed = await asyncio.to_thread(read)
+    assert whole == streamed
+    assert "Hello" in whole
 
 
 async def test_stream_helper(client: Client) -> None:
@@ -110,6 +136,19 @@ async def test_tools_in_a_chain(client: Client, elsewhere: Client) -> None:
     second = await elsewhere.responses.create(**body, input=results, previous_response_id=first.id)
     assert second.output_text.startswith("I asked")
     assert second.previous_response_id == first.id
+
+
+async def test_streamed_tools(client: Client) -> None:
+    question = "Use get weather for both Paris and Berlin."
+    stream = await client.responses.create(model="claude-sim", tools=[LOOK], input=question, stream=True)
+    events = [event async for event in stream]
+    pieces: dict[str, str] = {}
+    for event in events:
+        if event.type == "response.function_call_arguments.delta":
+            pieces[event.item_id] = pieces.get(event.item_id, "") + event.delta
+    calls = [item for item in events[-1].response.output if item.type == "function_call"]
+    assert pieces == {call.id: call.arguments for call in calls}
+    assert [call.arguments for call in calls] == ['{"city":"Paris"}', '{"city":"Berlin"}']
 
 
 async def test_a_client_that_keeps_everything_itself(client: Client) -> None:
@@ -208,3 +247,23 @@ async def test_a_cut_stream_is_no_whole_answer(pair: Pair, client: Client) -> No
     async with client.responses.stream(model=pair.model("after=8", "end-mid"), input="x") as helped:
         with pytest.raises(RuntimeError):
             await helped.get_final_response()
+
+
+async def test_leaving_cancels_where_asked_for(client: Client, headwater: Headwater) -> None:
+    name = model(OUTLASTING)
+    await assert_hung_up(headwater, name, await leave(client, name, {"x-on-disconnect": "cancel"}))
+
+
+async def test_leaving_changes_nothing_otherwise(client: Client, headwater: Headwater) -> None:
+    name = model(OUTLASTING)
+    await leave(client, name)
+    await assert_went_on(headwater, name)
+
+
+async def leave(client: Client, name: str, headers: dict[str, str] | None = None) -> float:
+    """Read the first piece of text, then close the stream; the Unix time of that."""
+    async with await client.responses.create(model=name, input="Hello", stream=True, extra_headers=headers) as stream:
+        async for event in stream:
+            if event.type == "response.output_text.delta":
+                break
+    return time.time()
