@@ -158,6 +158,8 @@ class OpenAIChatEncoder:
             case "text" if bytes(self._block.text) != b'""':
                 self._annotations.grow(self._block.text)
                 return b'{"content":%b}' % bytes(self._block.text)
+            case "thinking" if self._reasoning and bytes(self._block.thinking) != b'""':
+                return b'{"reasoning_content":%b}' % bytes(self._block.thinking)
         return None
 
     def _block_stop(self) -> bytes | None:

@@ -28,7 +28,9 @@ from app.domain.events import (
     parse,
 )
 
-_GROWING: Final = ('"text"', '"thinking"')
+_EMPTY: Final = Raw(b'""')
+_TEXT: Final = b'id: %d\ndata: {"text": %b}\n\n'
+_THINKING: Final = b'id: %d\nevent: thinking\ndata: {"thinking": %b}\n\n'
 
 
 class PlainEncoder:
@@ -47,7 +49,8 @@ def _frame(event: Event) -> bytes:
         case ContentBlockDelta():
             return _delta(event.seq, body)
         case MessageStart():
-            return _named(event.seq, b"start", {"id": body.message.id, "model": body.message.model})
+            message = body.message
+            return _named(event.seq, b"start", {"id": message.id, "model": message.model, "usage": message.usage})
         case ContentBlockStart():
             return _block(event.seq, body)
         case MessageDelta():
@@ -68,9 +71,9 @@ def _frame(event: Event) -> bytes:
 def _delta(seq: int, body: ContentBlockDelta) -> bytes:
     match body.delta:
         case TextDelta(text=text):
-            return b'id: %d\ndata: {"text": %b}\n\n' % (seq, bytes(text))
+            return _TEXT % (seq, bytes(text))
         case ThinkingDelta(thinking=thinking):
-            return b'id: %d\nevent: thinking\ndata: {"thinking": %b}\n\n' % (seq, bytes(thinking))
+            return _THINKING % (seq, bytes(thinking))
         case InputJsonDelta(partial_json=partial_json):
             return _named(seq, b"tool_input", {"index": body.index, "partial_json": partial_json})
         case CitationsDelta(citation=citation):
@@ -81,11 +84,16 @@ def _delta(seq: int, body: ContentBlockDelta) -> bytes:
 
 
 def _block(seq: int, body: ContentBlockStart) -> bytes:
-    """Text and thinking say nothing by starting; any other block is told as it starts."""
-    kind = bytes(msgspec.json.decode(body.content_block, type=dict[str, Raw])["type"]).decode()
-    if kind in _GROWING:
-        return b""
-    return _named(seq, b"content_block", {"index": body.index, "content_block": body.content_block})
+    """Text and thinking say by starting only what they begin with, if anything; other blocks are told as they start."""
+    block = msgspec.json.decode(body.content_block, type=dict[str, Raw])
+    match bytes(block["type"]):
+        case b'"text"':
+            form, begun = _TEXT, bytes(block.get("text", _EMPTY))
+        case b'"thinking"':
+            form, begun = _THINKING, bytes(block.get("thinking", _EMPTY))
+        case _:
+            return _named(seq, b"content_block", {"index": body.index, "content_block": body.content_block})
+    return form % (seq, begun) if begun != b'""' else b""
 
 
 def _named(seq: int, name: bytes, data: dict[str, object]) -> bytes:

@@ -12,7 +12,7 @@ DELTA: Final = b'{"type":"content_block_delta","index":1,"delta":%b}'
 TABLE: Final[dict[str, tuple[bytes, bytes]]] = {
     "start": (
         b'{"type":"message_start","message":{"id":"msg_1","model":"m","role":"assistant","usage":{"input_tokens":3}}}',
-        b'event: start\ndata: {"id":"msg_1","model":"m"}',
+        b'event: start\ndata: {"id":"msg_1","model":"m","usage":{"input_tokens":3}}',
     ),
     "text": (DELTA % b'{"type":"text_delta","text":"Hel"}', b'data: {"text": "Hel"}'),
     "text-of-nothing": (DELTA % b'{"type":"text_delta","text":""}', b'data: {"text": ""}'),
@@ -48,6 +48,14 @@ TABLE: Final[dict[str, tuple[bytes, bytes]]] = {
     "thinking-begins": (
         b'{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}',
         b"",
+    ),
+    "text-begins-with-words": (
+        rb'{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"a\n"}}',
+        rb'data: {"text": "a\n"}',
+    ),
+    "thinking-begins-with-words": (
+        b'{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"a","signature":""}}',
+        b'event: thinking\ndata: {"thinking": "a"}',
     ),
     "tool-begins": (
         b'{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}}',
