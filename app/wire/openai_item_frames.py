@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw
 
-from app.domain.events import CitationsDelta, Delta, InputJsonDelta, ThinkingDelta, well_formed
+from app.domain.events import CitationsDelta, Delta, InputJsonDelta, TextDelta, ThinkingDelta, well_formed
 from app.domain.message import Block
 from app.wire.openai_call_frames import CallFrames
 from app.wire.openai_frames import Frames
@@ -30,10 +30,23 @@ from app.wire.openai_output import item_type_of
 from app.wire.openai_server_calls import answered_by, call_type_of
 
 _EMPTY: Final = Raw(b'""')
+_encode: Final = msgspec.json.Encoder().encode
+
+# Frames of a block that grows, in the form of `Frames.only`.
 _TEXT: Final = (
     b"id: %%d\nevent: response.output_text.delta\n"
     b'data: {"type":"response.output_text.delta","sequence_number":%%d,'
     b'"item_id":"%b","output_index":%d,"content_index":%d,"delta":%%b,"logprobs":[]}\n\n'
+)
+_THOUGHT: Final = (
+    b"id: %%d\nevent: response.reasoning_summary_text.delta\n"
+    b'data: {"type":"response.reasoning_summary_text.delta","sequence_number":%%d,'
+    b'"item_id":"%b","output_index":%d,"summary_index":0,"delta":%%b}\n\n'
+)
+_ARGUMENTS: Final = (
+    b"id: %%d\nevent: response.function_call_arguments.delta\n"
+    b'data: {"type":"response.function_call_arguments.delta","sequence_number":%%d,'
+    b'"item_id":"%b","output_index":%d,"delta":%%b}\n\n'
 )
 
 
@@ -48,7 +61,8 @@ class ItemFrames:
         self._completion = completion
         self._frames = frames
         self._item = ""  # the id of the open item
-        self._text_form = b""  # of the frames of the text that grows
+        self._form = b""  # of the frames of what grows, once it needs nothing but them
+        self._grows_by: type[Delta] | None = None
         self._block: Block | None = None  # what grows in it
         self._parts: list[Item] = []
         self._grown = 0  # deltas of the block that were shown in frames of their own
@@ -59,12 +73,12 @@ class ItemFrames:
         fields = block.fields()
         item_type = item_type_of(fields)
         self._block = block if item_type else None
-        self._text_form = b""
+        self._grows_by = None
         self._grown = 0
         if item_type == "message":
             self._open_message()
             self._in_part(b"response.content_part.added", part=text_part(_EMPTY))
-            self._text_form = _TEXT % (self._item.encode(), len(self.output), len(self._parts))
+            self._grow_by(TextDelta, _TEXT % (self._item.encode(), len(self.output), len(self._parts)))
             if bytes(text := block.fields().get("text", _EMPTY)) != b'""':
                 self._in_part(b"response.output_text.delta", delta=text, logprobs=[])
         elif answered_by(fields) is not None:
@@ -77,13 +91,25 @@ class ItemFrames:
             self._added(self._begun(block))
             if block.type == "thinking":
                 self._think(block.fields().get("thinking", _EMPTY))
+            elif block.type == "tool_use":
+                self._grow_by(InputJsonDelta, _ARGUMENTS % (self._item.encode(), len(self.output)))
 
-    def text(self, text: Raw, seq: int) -> bytes:
-        """The frame of most events."""
-        json = bytes(text)
-        if not self._text_form or json == b'""':
-            return b""
-        return self._frames.only(self._text_form, seq, json)
+    def _grow_by(self, delta: type[Delta], form: bytes) -> None:
+        self._grows_by, self._form = delta, form
+
+    def growth(self, delta: Delta, seq: int) -> bytes | None:
+        """The frame of most events; None for a delta that does not just let its block grow."""
+        if type(delta) is not self._grows_by:
+            return None
+        if type(delta) is TextDelta:
+            json = bytes(delta.text)
+        elif type(delta) is ThinkingDelta:
+            json = bytes(delta.thinking)
+        else:
+            assert type(delta) is InputJsonDelta
+            self._arguments.append(delta.partial_json)
+            json = _encode(delta.partial_json)
+        return self._frames.only(self._form, seq, json) if json != b'""' else b""
 
     def delta(self, delta: Delta) -> None:
         if self._block is None:
@@ -93,14 +119,12 @@ class ItemFrames:
                 self._annotate(self._block, msgspec.json.decode(citation))
             case "thinking", ThinkingDelta(thinking=thinking):
                 self._think(thinking)
-            case "tool_use", InputJsonDelta(partial_json=piece) if piece:
-                self._argue(piece)
             case "server_tool_use" | "mcp_tool_use", InputJsonDelta(partial_json=piece) if piece:
                 self._calls.grow(piece)
 
     def stop(self) -> None:
         """The end of the block that grows."""
-        block, self._block, self._text_form = self._block, None, b""
+        block, self._block, self._grows_by = self._block, None, None
         if block is None:
             return
         match block.type:
@@ -189,6 +213,7 @@ class ItemFrames:
         if not self._grown:
             part = {"type": "summary_text", "text": ""}
             self._in_item(b"response.reasoning_summary_part.added", summary_index=0, part=part)
+            self._grow_by(ThinkingDelta, _THOUGHT % (self._item.encode(), len(self.output)))
         self._grown += 1
         self._in_item(b"response.reasoning_summary_text.delta", summary_index=0, delta=thinking)
 
@@ -206,7 +231,7 @@ class ItemFrames:
         self._in_item(b"response.function_call_arguments.delta", delta=piece)
 
     def _call(self, block: Block) -> None:
-        if not self._arguments:  # also for those who only add up what grows
+        if not any(self._arguments):  # also for those who only add up what grows
             self._argue(bytes(block.fields().get("input", Raw(b"{}"))).decode())
         arguments = "".join(self._arguments)
         item = self._call_item(block, COMPLETED if _is_json(arguments) else INCOMPLETE, arguments)

@@ -18,7 +18,6 @@ from app.domain.events import (
     MessageStart,
     MessageStop,
     Ping,
-    TextDelta,
     UnknownEvent,
     parse,
 )
@@ -57,8 +56,8 @@ class OpenAIResponsesEncoder:
         self._fold.apply(body)
         if type(body) is ContentBlockDelta:
             self._seq = event.seq
-            if type(body.delta) is TextDelta:  # nearly all there is
-                return self._items.text(body.delta.text, event.seq)
+            if (frame := self._items.growth(body.delta, event.seq)) is not None:  # nearly all there is
+                return frame
             self._items.delta(body.delta)
         else:
             self._take(event.seq, body)

@@ -47,7 +47,8 @@ def _frame(event: Event) -> bytes:
         case ContentBlockDelta():
             return _delta(event.seq, body)
         case MessageStart():
-            return _named(event.seq, b"start", {"id": body.message.id, "model": body.message.model})
+            message = body.message
+            return _named(event.seq, b"start", {"id": message.id, "model": message.model, "usage": message.usage})
         case ContentBlockStart():
             return _block(event.seq, body)
         case MessageDelta():

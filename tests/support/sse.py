@@ -30,3 +30,14 @@ def _event(block: bytes) -> SentEvent | None:
     if not fields:
         return None
     return SentEvent(fields.get("event", "message"), fields.get("id"), msgspec.json.decode(fields["data"]))
+
+
+def whole_frames(body: bytes) -> list[bytes]:
+    """The frames of a stream that broke anywhere, without what is left of the last one."""
+    return [frame + b"\n\n" for frame in body.split(b"\n\n")[:-1]]
+
+
+def last_event_id(body: bytes) -> int:
+    """The position that a reader of these frames asks to read on from."""
+    ids = [line.removeprefix(b"id: ") for line in body.split(b"\n") if line.startswith(b"id: ")]
+    return int(ids[-1]) if ids else 0

@@ -300,6 +300,13 @@ def test_thoughts_where_they_are_let_out() -> None:
     assert (message["reasoning_content"], message["content"]) == ("Let me see.", "So.")
 
 
+def test_a_thought_may_begin_with_words() -> None:
+    block = {"type": "thinking", "thinking": "Let me", "signature": ""}
+    log = events(start(), {"type": "content_block_start", "index": 0, "content_block": block})
+    assert deltas(encoded(log, reasoning=True)) == [{"reasoning_content": "Let me"}]
+    assert deltas(encoded(log)) == []
+
+
 FINISH_REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",

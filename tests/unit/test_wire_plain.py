@@ -12,7 +12,7 @@ DELTA: Final = b'{"type":"content_block_delta","index":1,"delta":%b}'
 TABLE: Final[dict[str, tuple[bytes, bytes]]] = {
     "start": (
         b'{"type":"message_start","message":{"id":"msg_1","model":"m","role":"assistant","usage":{"input_tokens":3}}}',
-        b'event: start\ndata: {"id":"msg_1","model":"m"}',
+        b'event: start\ndata: {"id":"msg_1","model":"m","usage":{"input_tokens":3}}',
     ),
     "text": (DELTA % b'{"type":"text_delta","text":"Hel"}', b'data: {"text": "Hel"}'),
     "text-of-nothing": (DELTA % b'{"type":"text_delta","text":""}', b'data: {"text": ""}'),
