@@ -14,7 +14,7 @@ from app.completions.refusals import refusal
 from app.completions.repository import Admission, Connection
 from app.completions.submission import Submission, admit
 from app.config import Settings
-from app.db.idempotency import earlier
+from app.db.idempotency import claim
 from app.db.pool import Pool
 from app.domain.completion import CompletionRequest, Idempotency
 from app.domain.errors import Unavailable, Unprocessable
@@ -30,9 +30,12 @@ Prepare = Callable[[Connection], Awaitable[CompletionRequest]]
 
 
 class Accepted(NamedTuple):
-    """`admission.duplicate` is the completion that was meant, where the request is not the first of its key."""
+    """`admission.duplicate` is the completion that was meant, where the request is not the first of its key.
 
-    submission: Submission
+    Then there may be no submission: what it would be made from has changed since.
+    """
+
+    submission: Submission | None
     admission: Admission
 
 
@@ -55,15 +58,6 @@ class Admissions:
 
         return await self._until_decided(attempt)
 
-    async def earlier(self, principal: Principal, idempotency: Idempotency) -> UUID | None:
-        """The completion that an earlier request of this key has begun.
-
-        Raises:
-            IdempotencyKeyReused: that was another request.
-        """
-        async with self._pool.connection() as conn:
-            return await earlier(conn, principal.tenant, idempotency)
-
     async def prepare_and_admit(
         self, id: UUID, principal: Principal, idempotency: Idempotency | None, prepare: Prepare
     ) -> Accepted:
@@ -71,12 +65,14 @@ class Admissions:
 
         async def attempt(instance: UUID) -> Accepted:
             async with self._pool.connection() as conn:
-                # Everyone locks the instance before the conversation.
+                # Everyone locks the instance first, then the idempotency key, then the conversation.
                 await repository.keep_alive(conn, instance, self._settings.home, self._settings.lease)
                 async with conn.transaction():
                     await repository.hold_instance(conn, instance)
-                    request = msgspec.structs.replace(await prepare(conn), idempotency=idempotency)
-                    submission = self._submission(id, principal, instance, request)
+                    earlier = await claim(conn, principal.tenant, idempotency, id)
+                    if earlier is not None:
+                        raise _Undo(Accepted(None, Admission("duplicate", duplicate=earlier)))
+                    submission = self._submission(id, principal, instance, await prepare(conn))
                     accepted = Accepted(submission, await admit(conn, submission))
                     if accepted.admission.outcome != "admitted":
                         raise _Undo(accepted)

@@ -85,9 +85,6 @@ class Completions:
         `prepare` makes it, by the id that it will have, in the transaction that admits it, and may change the
         conversation there, once it has locked it. Nothing of that remains if the request is refused.
         """
-        # What is there to prepare has changed since: so it must be found before, where it can be.
-        if idempotency is not None and (earlier := await self._admissions.earlier(principal, idempotency)) is not None:
-            return await self._again(principal, earlier)
         await self._engine.provider()
         id = uuid7()
 
@@ -115,6 +112,7 @@ class Completions:
         if generation is None:
             assert accepted.admission.duplicate is not None
             return await self._again(principal, accepted.admission.duplicate)
+        assert accepted.submission is not None
         if not accepted.submission.request.background:
             await generation.started(self._settings.peek_timeout)
         return Begun(generation, limits_of(accepted.admission))
@@ -142,6 +140,7 @@ class Completions:
 
     def _admitted(self, id: UUID, accepted: Accepted) -> Admitted:
         submission, admission = accepted
+        assert submission is not None
         request = submission.request
         body = dict(request.body)
         if admission.system is not None:

@@ -44,19 +44,8 @@ async def claim(conn: AsyncConnection[Any], tenant: Tenant, again: Idempotency |
     parameters = {"tenant": tenant, "key": again.key, "request_sha256": again.request_sha256, "resource": resource}
     if (await conn.execute(_CLAIM, parameters)).rowcount == 1:
         return None
-    return await earlier(conn, tenant, again)
-
-
-async def earlier(conn: AsyncConnection[Any], tenant: Tenant, again: Idempotency) -> UUID | None:
-    """What an earlier request of this key made, None if there was none.
-
-    Raises:
-        IdempotencyKeyReused: that was another request.
-    """
-    row = await (await conn.execute(_CLAIMED, {"tenant": tenant, "key": again.key})).fetchone()
-    if row is None:
-        return None
-    if row[0] != again.request_sha256:
+    row = await (await conn.execute(_CLAIMED, parameters)).fetchone()
+    if row is None or row[0] != again.request_sha256:
         raise IdempotencyKeyReused
     made: UUID = row[1]
     return made
