@@ -12,6 +12,8 @@ PY := .venv/bin/python
 OLD_SDK := .venv-anthropic-0
 UV_INSTALL = uv pip install --quiet --require-hashes --no-build --compile-bytecode
 CODE := $(wildcard app local tests bench infra compare)
+# Tests that share what took long to make say so, and then stay on one worker.
+AT_ONCE := -n 4 --dist loadgroup
 QUICK := not pgbouncer and not compat and not slow
 # What is about the upstream or about requests that never reach the database needs no second version of it.
 NO_SQL := test_faults* test_provider* test_bad_input* test_body_limit* test_cors*
@@ -32,9 +34,9 @@ run: .venv/.local  ## Start Headwater here, with its own Postgres and a simulate
 # Apart: what is promised of start and end is promised of a machine that is not busy with other tests.
 .PHONY: test
 test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the database again on 16
-	$(PY) -m pytest -n 4 -m "$(QUICK)" --ignore tests/runtimes --ignore tests/compat/clients
+	$(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" --ignore tests/runtimes --ignore tests/compat/clients
 	$(PY) -m pytest -m "$(QUICK)" tests/runtimes
-	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest -n 4 -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
+	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
 
 .PHONY: test-all
 test-all: pgbouncer $(OLD_SDK)/.installed test .venv/.compat  ## Run the tests, and those that need PgBouncer, clients or much time

@@ -19,7 +19,11 @@ from tests.support.postgres import Postgres
 from tests.support.responses import ended
 from tests.support.service import ROOT, Service, Services
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.xdist_group("ends"),  # or every worker would play all cases
+    pytest.mark.timeout(180),  # the first test waits until they are played
+]
 
 LONG = "sim-ok?rate=20&tokens=2000&first_ms=0"
 MODELS = {
