@@ -17,7 +17,8 @@ MODEL: Final = "sim-silence?first_ms=0"
 SETTLING: Final = 12.0
 
 
-def _app_process(launcher: int) -> psutil.Process:
+def app_process(launcher: int) -> psutil.Process:
+    """The service among the children of `make run`."""
     children = psutil.Process(launcher).children(recursive=True)
     return next(child for child in children if child.cmdline()[-2:] == ["-m", "app"])
 
@@ -32,7 +33,7 @@ async def _hold(run: dict[str, Any]) -> asyncio.StreamWriter:
 
 
 async def main(run: dict[str, Any], streams: int) -> None:
-    service = _app_process(run["pid"])
+    service = app_process(run["pid"])
     (await _hold(run)).close()  # what the first stream alone brings is not a cost of each
     await asyncio.sleep(5)
     memory, files = service.memory_info().rss, service.num_fds()
