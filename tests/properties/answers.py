@@ -22,23 +22,27 @@ from tests.properties.blocks import (
 )
 from tests.properties.spelling import PENS, PROSE, Pen
 
-# An interrupted log ends this far behind its last stored event.
-FAR_OFF: Final = 1_000_000
-
 _TOOL_STOPS: Final = ("tool_use", "pause_turn")
 _STOPS: Final = ("end_turn", "max_tokens", "stop_sequence", "model_context_window_exceeded", "reason_of_the_future")
-# What ends a log early: the kind and the code of the error.
-_ERRORS: Final = (
-    ("api_error", "cancelled"),
-    ("api_error", "interrupted"),
-    ("overloaded_error", "upstream_overloaded"),
-    ("timeout_error", "stream_limit"),
+End = tuple[str, str, int]
+
+# How a log ends: the kind and the code of the error, and how far behind its place the end lies.
+FAR_OFF: Final = ("api_error", "interrupted", 999_999)
+_ENDS: Final = st.sampled_from(
+    [
+        *[("", "done", 0)] * 4,
+        FAR_OFF,
+        ("api_error", "interrupted", 0),
+        ("api_error", "cancelled", 0),
+        ("overloaded_error", "upstream_overloaded", 0),
+        ("timeout_error", "stream_limit", 0),
+    ]
 )
 
 _BOOLEANS: Final = st.booleans()
 _COUNTS: Final = st.integers(0, 10**6)
 _PERHAPS: Final = st.none() | _COUNTS
-_KINDS_OF_END: Final = st.sampled_from(["plain", "tool", "cut", "refusal"])
+_KINDS_OF_END: Final = st.sampled_from(["tool", "plain", "cut", "refusal"])
 _NOISE: Final[st.SearchStrategy[Json]] = st.sampled_from(
     [{"type": "ping"}, {"type": "event_of_the_future", "delta": FUTURE_DELTA}]
 )
@@ -75,19 +79,18 @@ class Answer:
 
 
 @st.composite
-def answers(draw: st.DrawFn, *, given: bool = True, max_blocks: int = 4) -> Answer:
+def answers(
+    draw: st.DrawFn, *, given: bool = True, max_blocks: int = 4, ends: st.SearchStrategy[End] = _ENDS
+) -> Answer:
     """`given` allows calls that have their input from the start, in answers that no error cuts short."""
-    failed = draw(_BOOLEANS)
-    given = given and not failed
-    blocks = [draw(_block(number, given)) for number in range(draw(_up_to(max_blocks)))]
+    kind, end, gap = draw(ends)
+    given = given and end == "done"
+    blocks = [draw(_block(number, given)) for number in range(max_blocks - draw(_up_to(max_blocks)))]
     stop_reason, explanation, last = _end(draw, max_blocks, given=given)
     steps = [_start(draw), *_with_noise(draw, _numbered([*blocks, *last]))]
     steps += [*_message_deltas(draw, stop_reason, explanation), Step({"type": "message_stop"})]
-    end, gap = "done", 0
-    if failed:
-        kind, end = draw(st.sampled_from(_ERRORS))
-        gap = FAR_OFF - 1 if end == "interrupted" and draw(_BOOLEANS) else 0
-        steps = [*steps[: draw(_up_to(len(steps) - 1))], _error(kind, end, draw(PROSE))]
+    if end != "done":
+        steps = [*steps[: len(steps) - 1 - draw(_up_to(len(steps) - 1))], _error(kind, end, draw(PROSE))]
     return Answer(
         events=_written(draw(PENS), steps, gap),
         told=[step.told for step in steps],
@@ -105,14 +108,8 @@ def _up_to(most: int) -> st.SearchStrategy[int]:
 
 @cache
 def _block(number: int, given: bool) -> st.SearchStrategy[Steps]:
-    return st.one_of(
-        text_blocks(),
-        text_blocks(),
-        thinking_blocks(),
-        redacted_blocks(),
-        calls(number, given=given),
-        server_blocks(number, given=given),
-    )
+    call, server_call = calls(number, given=given), server_blocks(number, given=given)
+    return st.one_of(text_blocks(), call, thinking_blocks(), server_call, text_blocks(), call, redacted_blocks())
 
 
 def _written(pen: Pen, steps: Steps, gap: int) -> list[Event]:

@@ -84,7 +84,8 @@ def _objects(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
 
 _LEAVES: Final = st.none() | _BOOLEANS | st.integers(-(10**20), 10**20) | PROSE
 # Small, since what they hold is only passed on.
-_INPUTS: Final = _objects(_LEAVES | st.lists(_LEAVES, max_size=2) | _objects(_LEAVES))
+_NO_INPUT: Final[st.SearchStrategy[Json]] = st.builds(dict)
+_INPUTS: Final = _NO_INPUT | _objects(_LEAVES | st.lists(_LEAVES, max_size=2) | _objects(_LEAVES))
 
 
 @st.composite

@@ -10,8 +10,8 @@ settings.register_profile(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=60,
+    max_examples=80,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )
-settings.register_profile("thorough", deadline=None, max_examples=1500)
+settings.register_profile("thorough", deadline=None, max_examples=800)
 settings.load_profile("repeatable")

@@ -16,6 +16,8 @@ def test_text_thoughts_and_calls_come_back(answer: Answer) -> None:
     for dialect in DIALECTS:
         reading, kinds = read(dialect.name, dialect.replay(answer.events)), {"server_calls": dialect.server_calls}
         assert reading.said(**kinds) == told.said(**kinds), dialect.name
+        if dialect in (CHAT, RESPONSES) and answer.end == "done":
+            assert all(call.text for call in reading.calls()), "clients parse it, also an empty one"
 
 
 @given(answers())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.wire.openai_responses import OpenAIResponsesEncoder
-from tests.properties.answers import Answer, answers
+from tests.properties.answers import FAR_OFF, Answer, answers
 from tests.properties.dialects import DIALECTS, HEAD, RESPONSES
 from tests.support.readers.dialects import read
 from tests.support.sse import SentEvent, last_event_id, sent_events, whole_frames
@@ -65,12 +65,19 @@ def test_responses_read_on_after_any_number(answer: Answer) -> None:
         assert encoder.begin() + encoder.encode(answer.events) == b"".join(frames[number + 1 :])
 
 
-@given(answers(), st.integers(1, 50))
+@given(answers(ends=st.just(FAR_OFF)), st.integers(0, 50))
 def test_a_response_whose_events_were_lost_ends_behind_them(answer: Answer, lost: int) -> None:
-    """The reader has seen more than was stored: all that it gets is the end, under the next number."""
-    numbers = _numbers(sent_events(RESPONSES.replay(answer.events)))
-    had = numbers[-1] + lost
-    encoder = OpenAIResponsesEncoder(HEAD, starting_after=had)
+    """The reader has seen as much as was stored, or more: all that it gets is the end, under the next number."""
+    *_, last, end = [-1, *_numbers(sent_events(RESPONSES.replay(answer.events)))]
+    encoder = OpenAIResponsesEncoder(HEAD, starting_after=last + lost)
     tail = sent_events(encoder.begin() + encoder.encode(answer.events))
-    interrupted_far_off = answer.events[-1].seq > len(answer.events)
-    assert _numbers(tail) == ([had + 1] if interrupted_far_off else [])
+    assert _numbers(tail) == [end + lost]
+
+
+@given(answers(), st.integers(0, 50))
+def test_nothing_comes_after_the_number_of_the_end(answer: Answer, beyond: int) -> None:
+    """Unless events were lost: then that number may have been another event's."""
+    numbers = _numbers(sent_events(RESPONSES.replay(answer.events)))
+    encoder = OpenAIResponsesEncoder(HEAD, starting_after=numbers[-1] + beyond)
+    tail = encoder.begin() + encoder.encode(answer.events)
+    assert (tail == b"") == (answer.events[-1].seq == len(answer.events))

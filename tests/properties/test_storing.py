@@ -14,7 +14,7 @@ from app.streaming.event_stream import EventStream
 from app.streaming.log import Log
 from app.streaming.settlement import compress, decompress
 from app.wire.sse import KEEPALIVE
-from tests.properties.answers import Answer, answers
+from tests.properties.answers import FAR_OFF, Answer, answers
 from tests.properties.dialects import DIALECTS, Dialect
 
 Batches = list[list[Event]]
@@ -56,15 +56,29 @@ def through_rows(ticks: Batches) -> list[Event]:
 
 @given(answers(), st.data())
 def test_a_stream_from_the_store_is_the_one_that_was_sent_live(answer: Answer, data: st.DataObject) -> None:
-    """From any position, also one that only lost events had."""
+    """From any position, whether the reader was there while the log grew, followed it or came afterwards."""
+    position = data.draw(st.sampled_from(answer.positions[:-1]))
+    _assert_sent_alike(answer, data, position, had=position)
+
+
+@given(answers(ends=st.just(FAR_OFF)), st.data())
+def test_a_reader_of_lost_events_gets_the_end(answer: Answer, data: st.DataObject) -> None:
     *streamed, end = answer.events
-    position = data.draw(st.sampled_from(answer.positions[:-1]) | st.integers(0, end.seq - 1))
-    live, followed = data.draw(batches(answer.events)), through_rows(data.draw(batches(streamed)))
+    _assert_sent_alike(answer, data, data.draw(st.integers(len(streamed), end.seq - 1)), had=len(streamed))
+
+
+def _assert_sent_alike(answer: Answer, data: st.DataObject, position: int, *, had: int) -> None:
+    """All that is past `position`, for a reader that has had the events up to `had`."""
+    *streamed, end = answer.events
+    followed = [*through_rows(data.draw(batches(streamed))), end]
     stored = decompress(compress(answer.events), end.seq)
+    logs = [data.draw(batches(answer.events)), [followed[:-1], followed[-1:]], [stored]]
     for dialect in DIALECTS:
-        sent = asyncio.run(_sent(dialect, live, position))
-        assert sent == asyncio.run(_sent(dialect, [stored], position)), dialect.name
-        assert sent == asyncio.run(_sent(dialect, [followed, [end]], position)), dialect.name
+        encoder = dialect.encoder()
+        encoder.skip(answer.events[:had])
+        expected = encoder.encode(answer.events[had:])
+        for log in logs:
+            assert asyncio.run(_sent(dialect, log, position)) == expected, dialect.name
 
 
 def split_at(events: Sequence[Event], position: int) -> tuple[list[Event], list[Event]]:
