@@ -119,7 +119,11 @@ async def _idempotency(
     request: Request,
     key: Annotated[
         str | None,
-        Header(alias="idempotency-key", description="Sent again under it, a request gets what the first one made."),
+        Header(
+            alias="idempotency-key",
+            description="Sent again under it, a request gets what the first one made.",
+            json_schema_extra={"pattern": "^[ -~]{1,255}$"},
+        ),
     ] = None,
 ) -> Idempotency | None:
     if key is None:

@@ -5,6 +5,7 @@ the same in every run, but for the ids that the service made.
 """
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
@@ -18,6 +19,7 @@ from schemathesis.engine import events, from_schema
 from schemathesis.schemas import BaseSchema
 
 from app.completions.schemas import MAX_TOKENS
+from app.domain.ids import uuid7
 from tests.conftest import LOGS
 from tests.support.headwater import Headwater, frames, running
 from tests.support.openapi import Operations, document
@@ -43,6 +45,10 @@ REFUSED_FOR_THEIR_MEANING: Final = (
     "list_conversations",
     "create_key",
     "create_token",
+    "change_key",
+    "rotate_key",
+    "set_tenant_limits",
+    "sum_up_usage",
 )
 NOBODY: Final = "01980000-0000-7000-8000-000000000000"
 
@@ -135,9 +141,12 @@ def _run(url: str, key: str, key_id: str) -> tuple[Counter[str], list[str]]:
     schema.hooks.register_hook_with_name(_short, "map_body")
 
     def before_call(context: Any, case: schemathesis.Case[Any], kwargs: dict[str, Any]) -> None:
-        """Nobody revokes the key that all this is asked with."""
+        """Nobody revokes the key that all this is asked with, and no idempotency key is used for two requests."""
         if case.path_parameters.get("key_id") == key_id:
             case.path_parameters["key_id"] = NOBODY
+        again = case.headers.get("idempotency-key") if case.headers else None
+        if isinstance(again, str) and re.fullmatch("[ -~]{1,255}", again):
+            case.headers["idempotency-key"] = str(uuid7())
 
     schemathesis.hook(before_call)
     try:
