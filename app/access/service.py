@@ -79,11 +79,14 @@ async def change_key(pool: Pool, principal: Principal, id: UUID, wanted: KeyChan
     Raises:
         NotFound: the admin sees no such key.
         PermissionDenied: the key would be allowed more than the key that changes it.
+        Conflict: it was revoked. One that has expired can be given more time.
     """
     fields = wanted.model_dump(exclude_unset=True, exclude={"limits"})
     limits = wanted.limits.model_dump(exclude_unset=True)
     async with pool.connection() as conn, conn.transaction():
         before = await _locked(conn, principal, id)
+        if before.revoked_at is not None:
+            raise Conflict("This key was revoked.", code="key_not_valid")
         columns = {name: getattr(before, name) for name in ("name", "scopes", "allowed", "expires_at")} | fields
         _check_allowed(principal, columns["allowed"])
         await repository.update(conn, before.tenant, id, **columns)

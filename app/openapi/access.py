@@ -4,7 +4,7 @@ from typing import Final
 
 from app.access import endpoints
 from app.access.schemas import KeyChange, KeyOut, KeyPage, NewKey, NewKeyOut, NewToken, Rotation, TokenOut
-from app.domain.errors import NotFound, PermissionDenied, Unprocessable
+from app.domain.errors import Conflict, NotFound, PermissionDenied, Unprocessable
 from app.openapi.errors import BAD_CURSOR, INVALID, NO_COMPLETION, NO_CONVERSATION, REPEATED, SHOWN_ONCE
 from app.openapi.operation import Answer, Body, Operation, Subject
 
@@ -61,6 +61,7 @@ SUBJECT: Final = Subject(
                 Unprocessable("limits.open_streams: Input should be a valid integer", param="limits.open_streams"),
                 NOT_YOURS,
                 _NO_KEY,
+                Conflict("This key was revoked.", code="key_not_valid"),
             ],
         ),
         "rotate_key": Operation(

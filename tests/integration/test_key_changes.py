@@ -329,6 +329,19 @@ async def test_a_key_that_is_not_valid_gets_no_new_secret(
     assert problem(await admin.post(f"/v1/keys/{made['id']}/rotate", json=body)) == (409, "key_not_valid")
 
 
+async def test_a_revoked_key_cannot_be_changed_and_an_expired_one_can(
+    api: Api, admin: httpx.AsyncClient, database_url: str
+) -> None:
+    revoked, expired = await make(admin), await make(admin)
+    await admin.delete(f"/v1/keys/{revoked['id']}")
+    with Postgres.connect(database_url) as conn:
+        conn.execute("UPDATE keys SET expires_at = clock_timestamp() WHERE id = %s", [expired["id"]])
+    assert problem(await admin.patch(f"/v1/keys/{revoked['id']}", json={"name": "new"})) == (409, "key_not_valid")
+    assert (await admin.get(f"/v1/keys/{revoked['id']}")).json()["name"] == revoked["name"]
+    assert (await admin.patch(f"/v1/keys/{expired['id']}", json={"expires_at": None})).status_code == 200
+    assert await works(api, expired["secret"])
+
+
 @pytest.mark.parametrize("overlap", [-1, 604_801, "60", 1.5, True, None])
 async def test_a_wrong_overlap_is_refused(api: Api, admin: httpx.AsyncClient, overlap: Any) -> None:
     made = await make(admin)
