@@ -52,6 +52,7 @@ REFUSED_FOR_THEIR_MEANING: Final = (
 )
 # Revoked with DELETE, a key can be read all the same.
 KEPT: Final = ("get_key",)
+OF_THE_CONNECTION: Final = ("content-length", "transfer-encoding", "connection", "upgrade", "expect")
 NOBODY: Final = "01980000-0000-7000-8000-000000000000"
 
 
@@ -147,7 +148,11 @@ def _run(url: str, key: str, key_id: str) -> tuple[Counter[str], list[str]]:
     schema.hooks.register_hook_with_name(_short, "map_body")
 
     def before_call(context: Any, case: schemathesis.Case[Any], kwargs: dict[str, Any]) -> None:
-        """Nobody revokes the key that all this is asked with, and no idempotency key is used for two requests."""
+        """Nobody revokes the key that all this is asked with, no idempotency key is used for two requests, and what
+        belongs to the connection is not made up: HTTP's parser answers that, before any of the API sees it.
+        """
+        for name in [name for name in case.headers or () if name.lower() in OF_THE_CONNECTION]:
+            del case.headers[name]
         if case.path_parameters.get("key_id") == key_id:
             case.path_parameters["key_id"] = NOBODY
         again = case.headers.get("idempotency-key") if case.headers else None
