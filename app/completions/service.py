@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from fastapi import Depends, Request
 
+from app.catalogue import Catalogue
 from app.completions import held_back, repository
 from app.completions.admission import Accepted, Admissions
 from app.completions.admission_queue import AdmissionQueue
@@ -17,13 +18,15 @@ from app.completions.answers import Answer, Begun, Found
 from app.completions.history import history, lift_system
 from app.completions.refusals import limits_of
 from app.completions.repository import CompletionRow, Connection, Filter, StreamRow
-from app.dependencies import CatalogueDep, EngineDep, PoolDep, RequestId, SettingsDep
+from app.config import Settings
+from app.db.pool import Pool
 from app.domain.completion import CompletionRequest, Idempotency, Status
 from app.domain.errors import AppError, Conflict, Gone, InvalidRequest, NotFound, PermissionDenied
 from app.domain.ids import uuid7
 from app.domain.principal import Principal
 from app.providers.base import ProviderRequest
 from app.streaming.billing import Account
+from app.streaming.engine import Engine
 from app.streaming.generation import Admitted, Cancelled, Generation
 from app.streaming.interruption import LOST_AT_MOST
 from app.streaming.log import Log
@@ -35,24 +38,17 @@ _CANCEL_WAIT = 2.0
 Prepare = Callable[[Connection, UUID], Awaitable[CompletionRequest]]
 
 
-def _admission_queue(request: Request) -> AdmissionQueue:
-    return request.state.admissions  # type: ignore[no-any-return]
-
-
-AdmissionQueueDep = Annotated[AdmissionQueue, Depends(_admission_queue)]
-
-
 class Completions:
     """One request's view of the completions: what endpoints of every dialect call."""
 
     def __init__(
         self,
-        settings: SettingsDep,
-        catalogue: CatalogueDep,
-        pool: PoolDep,
-        engine: EngineDep,
-        queue: AdmissionQueueDep,
-        request_id: RequestId,
+        settings: Settings,
+        catalogue: Catalogue,
+        pool: Pool,
+        engine: Engine,
+        queue: AdmissionQueue,
+        request_id: str,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
@@ -255,7 +251,13 @@ def _stop_if_held_back(generation: Generation, principal: Principal, body: dict[
         generation.stop(exc)
 
 
-CompletionsDep = Annotated[Completions, Depends(Completions)]
+async def _completions(request: Request) -> Completions:
+    """One dependency for all that it is made of: each costs the request its share of FastAPI's resolving."""
+    state = request.state
+    return Completions(state.settings, state.catalogue, state.pool, state.engine, state.admissions, state.request_id)
+
+
+CompletionsDep = Annotated[Completions, Depends(_completions)]
 
 
 def _within_bounds(principal: Principal, id: UUID, conversation: UUID | None) -> bool:
