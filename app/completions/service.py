@@ -17,17 +17,18 @@ from app.completions.admission_queue import AdmissionQueue
 from app.completions.answers import Answer, Begun, Found
 from app.completions.history import history, lift_system
 from app.completions.refusals import limits_of
-from app.completions.repository import CompletionRow, Connection, Filter, StreamRow
+from app.completions.repository import Admission, CompletionRow, Connection, Filter, StreamRow
 from app.config import Settings
 from app.db.pool import Pool
 from app.domain.completion import CompletionRequest, Idempotency, Status
 from app.domain.errors import AppError, Conflict, Gone, InvalidRequest, NotFound, PermissionDenied
 from app.domain.ids import uuid7
 from app.domain.principal import Principal
-from app.providers.base import ProviderRequest
+from app.providers.base import Provider, ProviderRequest
 from app.streaming.billing import Account
 from app.streaming.engine import Engine
 from app.streaming.generation import Admitted, Cancelled, Generation
+from app.streaming.head_start import HeadStart
 from app.streaming.interruption import LOST_AT_MOST
 from app.streaming.log import Log
 from app.streaming.settlement import decompress
@@ -68,11 +69,12 @@ class Completions:
         """
         request = self._with_upstreams_name(request)
         self._check(principal, request)
-        await self._engine.provider()  # the first caller may have to wait for it, before its answer's own clock runs
+        # The first caller may have to wait for it, before its answer's own clock runs.
+        provider = await self._engine.provider()
         id = uuid7()
-        with self._engine.registry.place():
+        with self._engine.registry.place(), self._head_start(provider, request) as head_start:
             accepted = await self._admissions.admit(id, principal, request)
-            generation = self._launched(id, principal, accepted)
+            generation = self._launched(id, principal, accepted, head_start)
         return await self._answer(principal, accepted, generation)
 
     async def create_prepared(self, principal: Principal, idempotency: Idempotency | None, prepare: Prepare) -> Answer:
@@ -94,12 +96,22 @@ class Completions:
             generation = self._launched(id, principal, accepted)
         return await self._answer(principal, accepted, generation)
 
-    def _launched(self, id: UUID, principal: Principal, accepted: Accepted) -> Generation | None:
+    def _head_start(self, provider: Provider, request: CompletionRequest) -> HeadStart | AbstractContextManager[None]:
+        """Of requests that are known before they are admitted: they go on from nothing, and are new."""
+        if not request.stands_alone or request.background:
+            return nullcontext()
+        return HeadStart(provider, self._provider_request(request, Admission("admitted")))
+
+    def _launched(
+        self, id: UUID, principal: Principal, accepted: Accepted, head_start: HeadStart | None = None
+    ) -> Generation | None:
         """None for a request that has its completion already."""
         if accepted.admission.duplicate is not None:
             return None
-        admitted = self._admitted(id, accepted)
-        generation = self._engine.launch(admitted)
+        admitted = self._admitted(id, accepted, head_start)
+        if head_start is not None:
+            head_start.go()
+        generation = self._engine.launch(admitted, head_start)
         _stop_if_held_back(generation, principal, admitted.request.body)
         return generation
 
@@ -134,10 +146,20 @@ class Completions:
             raise InvalidRequest("This home cannot run anything in the background.", param="background")
         held_back.check(principal, request.body, [msgspec.json.decode(message.content) for message in request.messages])
 
-    def _admitted(self, id: UUID, accepted: Accepted) -> Admitted:
+    def _admitted(self, id: UUID, accepted: Accepted, head_start: HeadStart | None) -> Admitted:
         submission, admission = accepted
         assert submission is not None
         request = submission.request
+        return Admitted(
+            id=id,
+            request=head_start.request if head_start else self._provider_request(request, admission),
+            on_disconnect=request.on_disconnect,
+            request_id=self._request_id,
+            account=Account(request.model, submission.asked, admission.reserved_input or 0, datetime.now(UTC)),
+        )
+
+    def _provider_request(self, request: CompletionRequest, admission: Admission) -> ProviderRequest:
+        """With the history that the admission has found."""
         body = dict(request.body)
         if admission.system is not None:
             body.setdefault("system", msgspec.json.decode(admission.system))
@@ -148,13 +170,7 @@ class Completions:
         if request.lift_system:
             messages = lift_system(body, messages)
         body["messages"] = messages
-        return Admitted(
-            id=id,
-            request=ProviderRequest(body, request.version or self._settings.upstream_version, request.betas),
-            on_disconnect=request.on_disconnect,
-            request_id=self._request_id,
-            account=Account(request.model, submission.asked, admission.reserved_input or 0, datetime.now(UTC)),
-        )
+        return ProviderRequest(body, request.version or self._settings.upstream_version, request.betas)
 
     async def get(self, principal: Principal, id: UUID) -> CompletionRow:
         """

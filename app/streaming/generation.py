@@ -9,6 +9,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import repeat
 from typing import Final
 from uuid import UUID
 
@@ -22,10 +24,11 @@ from app.domain.message import MessageFold
 from app.prices import Prices
 from app.providers.base import Provider, ProviderRequest
 from app.streaming.billing import Account, bill, counted
+from app.streaming.head_start import HeadStart
 from app.streaming.log import Log
 from app.streaming.recorder import LeaseLost, Recorder, StorageUnavailable
 from app.streaming.settlement import MESSAGE_STOP, Settlement, error_end, settlement
-from app.streaming.upstream import Opened, open_upstream, read_event, stream_error
+from app.streaming.upstream import Open, Opened, open_upstream, read_event, stream_error
 from app.streaming.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
@@ -77,6 +80,7 @@ class Generation:
         recorder: Recorder,
         prices: Prices,
         settings: Settings,
+        head_start: HeadStart | None = None,
     ) -> None:
         self.id = admitted.id
         self.log = Log()
@@ -88,6 +92,7 @@ class Generation:
         self._recorder = recorder
         self._prices = prices
         self._settings = settings
+        self._head_start = head_start
         self._attempts = 0
         self._started_at = time.monotonic()
         self._first_event_ms: float | None = None
@@ -186,15 +191,23 @@ class Generation:
         provider = await self._provider()  # the first one waits for the SDK's import, which is no part of its stream
         try:
             async with asyncio.timeout(self._settings.total_timeout):
-                opened = await open_upstream(provider, self._admitted.request, self._settings, self._attempted)
+                opened = await open_upstream(self._tries(provider), self._settings, self._attempted)
+                whole = False
                 try:
                     whole = await self._read(opened)
                 finally:
-                    await opened.stream.aclose()
+                    await opened.stream.aclose(at_end=whole)
         except TimeoutError:
             raise LimitReached(f"The stream was longer than {self._settings.total_timeout:g} s.") from None
         if not whole and self.fold.stop_reason is None:
             raise UpstreamError("The upstream ended the stream too early.", code="upstream_truncated")
+
+    def _tries(self, provider: Provider) -> Iterator[Open]:
+        """Ways to the upstream: the one that was made ready during the admission, if any, then new ones."""
+        head_start, self._head_start = self._head_start, None
+        if head_start is not None:
+            yield head_start.opened
+        yield from repeat(partial(provider.open, self._admitted.request))
 
     async def _read(self, opened: Opened) -> bool:
         """Take every read; False if the body ended before the message had stopped."""
@@ -239,7 +252,7 @@ class Generation:
         self.log.append(events)
         if self._first_event_ms is None:
             self._first_event_ms = (time.monotonic() - self._started_at) * 1000
-            self._recorder.hurry()
+            self._recorder.begun()
 
     def _apply(self, body: Body) -> None:
         try:
