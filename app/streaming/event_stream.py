@@ -49,18 +49,18 @@ class EventStream(Response):
         watch = asyncio.create_task(self._watch(receive))
         try:
             with self._source as log, self._pulse:
-                await self._stream(log, send)
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                await self._stream(log, scope.get("state", {}).get("send", send))
         finally:
             watch.cancel()
 
     async def _stream(self, log: Log, send: Send) -> None:
         """Ends without a last chunk when the client left or stopped reading: the server then breaks the connection."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         # Something is written at once in any case: it opens the stream through every hop.
         body = self._opening + self._frames(log) or KEEPALIVE
         more = True
         while more and not self._gone:
-            more = not log.ended or bool(log.after(self._folded))
+            more = not log.ended or log.last_seq > self._folded
             if (body or not more) and not await self._pulse.send(send, body, more):
                 return
             if more and not self._gone:
@@ -68,7 +68,7 @@ class EventStream(Response):
 
     async def _next(self, log: Log) -> bytes:
         """The next frames, a sign of life when it is time for one, or nothing where events have no frame."""
-        if not log.ended and not log.after(self._folded) and not await self._pulse.wait(log.changed()):
+        if not log.ended and log.last_seq <= self._folded and not await self._pulse.wait(log.changed()):
             return b"" if self._gone else KEEPALIVE
         return self._frames(log)
 
