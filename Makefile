@@ -71,6 +71,13 @@ hooks: .venv/.dev  ## Let git run the checks before each commit
 openapi: .venv/.dev  ## Write docs/openapi.json anew, and the answers that it shows
 	$(PY) -m tests.support.openapi
 
+.PHONY: bench
+bench: .venv/.bench  ## Measure what a stream costs, beside the textbook server and nginx
+	$(PY) -m bench relay
+	$(PY) -m bench held
+	$(PY) -m bench many
+	$(PY) -m bench start
+
 # --- Pins ---
 
 COMPILE = $(PY) -m uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
@@ -79,6 +86,7 @@ COMPILE = $(PY) -m uv pip compile --quiet --no-config --universal --python-versi
 .PHONY: lock
 lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) pyproject.toml --group compat -c requirements/dev.txt -o requirements/compat.txt
 	$(COMPILE) pyproject.toml --group local -c requirements/dev.txt -o requirements/local.txt
 	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/app.txt
@@ -97,6 +105,11 @@ lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 .venv/.compat: requirements/compat.txt .venv/.dev
 	@echo "Installing the clients that are tried ..."
 	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/compat.txt || { $(UNINSTALLED); }
+	@touch $@
+
+.venv/.bench: requirements/bench.txt .venv/.dev
+	@echo "Installing what draws and prints ..."
+	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/bench.txt || { $(UNINSTALLED); }
 	@touch $@
 
 .venv/.local: requirements/local.txt .venv/.tools
