@@ -84,7 +84,7 @@ lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --group compat -c requirements/dev.txt -o requirements/compat.txt
 	$(COMPILE) pyproject.toml --group local -c requirements/dev.txt -o requirements/local.txt
-	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/app.txt
+	$(COMPILE) pyproject.toml --group otel -c requirements/dev.txt -o requirements/app.txt
 	$(COMPILE) pyproject.toml --group lambda -c requirements/dev.txt $(IN_RUNTIME:%=--no-emit-package %) -o requirements/lambda.txt
 	$(COMPILE) --group tools -o requirements/tools.txt
 	$(COMPILE) --group compat-anthropic-0 -o requirements/compat-anthropic-0.txt

@@ -17,6 +17,7 @@ from app.catalogue import CatalogueError
 from app.config import Settings
 from app.head_limit import HeadLimit
 from app.main import create_app
+from app.observability import TracingMissing
 
 # Above the 60 s after which a load balancer lets go of an idle connection: the one that closes first must be it.
 KEEP_ALIVE: Final = 75
@@ -51,6 +52,7 @@ def _application(settings: Settings) -> tuple[ASGIApp, Callable[[], None]]:
 
     Raises:
         CatalogueError: the file of models cannot be read or understood.
+        TracingMissing: traces are asked for, and what sends them is not installed.
     """
     if settings.lambda_function:
         from app.entrypoints.web_adapter import BehindWebAdapter
@@ -75,6 +77,9 @@ def main() -> int:
         app, begin_drain = _application(settings)
     except CatalogueError as exc:
         print(f"Setting models_file: {exc}", file=sys.stderr)  # noqa: T201
+        return 2
+    except TracingMissing as exc:
+        print(exc, file=sys.stderr)  # noqa: T201
         return 2
     config = uvicorn.Config(
         app,

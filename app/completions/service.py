@@ -22,6 +22,7 @@ from app.domain.completion import CompletionRequest, Idempotency, Status
 from app.domain.errors import AppError, Conflict, Gone, InvalidRequest, NotFound, PermissionDenied
 from app.domain.ids import uuid7
 from app.domain.principal import Principal
+from app.observability import Metric, bind, counted_refusals, keys, link, meter, traceparent
 from app.providers.base import ProviderRequest
 from app.streaming.billing import Account
 from app.streaming.generation import Admitted, Cancelled, Generation
@@ -81,7 +82,7 @@ class Completions:
         if request.background and self._hand_over is not None:
             return await self._handed_over(id, principal, request, self._hand_over)
         await self._engine.provider()  # the first caller may have to wait for it, before its answer's own clock runs
-        with self._engine.registry.place():
+        with counted_refusals(), self._engine.registry.place():
             accepted = await self._admissions.admit(id, principal, request)
             generation = self._launched(id, principal, accepted)
         return await self._answer(principal, accepted, generation)
@@ -97,7 +98,8 @@ class Completions:
             held_back.check(principal, admitted.request.body, admitted.request.body["messages"])
             await hand_over.keep(conn, admitted)
 
-        accepted = await self._admissions.admit_for_another(id, principal, request, keep)
+        with counted_refusals():
+            accepted = await self._admissions.admit_for_another(id, principal, request, keep)
         if accepted.admission.duplicate is not None:
             return await self._again(principal, accepted.admission.duplicate)
         await hand_over.send(id)
@@ -117,7 +119,7 @@ class Completions:
             self._check(principal, request)
             return request
 
-        with self._engine.registry.place():
+        with counted_refusals(), self._engine.registry.place():
             accepted = await self._admissions.prepare_and_admit(id, principal, idempotency, prepared)
             generation = self._launched(id, principal, accepted)
         return await self._answer(principal, accepted, generation)
@@ -166,6 +168,7 @@ class Completions:
         submission, admission = accepted
         assert submission is not None
         request = submission.request
+        bind(completion_id=str(id), model=request.model)
         body = dict(request.body)
         if admission.system is not None:
             body.setdefault("system", msgspec.json.decode(admission.system))
@@ -183,6 +186,8 @@ class Completions:
             request_id=self._request_id,
             account=Account(request.model, submission.asked, admission.reserved_input or 0, datetime.now(UTC)),
             ends_by=self._ends_by,
+            log_keys=keys(),
+            traceparent=traceparent(),
         )
 
     async def get(self, principal: Principal, id: UUID) -> CompletionRow:
@@ -233,6 +238,9 @@ class Completions:
             row = await repository.stream_row(conn, principal.tenant, id)
         if row is None or not _within_bounds(principal, id, row.conversation_id):
             raise _no_completion()
+        meter.count(Metric.RESUMES)
+        bind(completion_id=str(id), resumed=True)
+        link(row.traceparent)
         if after > self._last_possible(id, row):
             raise InvalidRequest("The position lies beyond the end of the stream.", code="position_beyond_end")
         if row.status == Status.STREAMING:

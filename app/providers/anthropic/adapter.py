@@ -17,6 +17,7 @@ from anthropic._response import AsyncAPIResponse
 
 from app.config import Settings
 from app.domain.errors import UpstreamError
+from app.observability import trace_headers
 from app.providers.anthropic.decoders import Decoder, EventStreamDecoder, SseDecoder
 from app.providers.anthropic.errors import connection_error, not_configured, status_error, unsendable
 from app.providers.base import ProviderRequest, ProviderStream, UpstreamModel
@@ -51,6 +52,8 @@ def create_client(settings: Settings) -> Client:
         "http_client": http_client,
         "base_url": settings.upstream_base_url,
         "timeout": http_client.timeout,
+        # Its spans are ours already, and its way of ending them costs each read of a body.
+        "open_telemetry": False,
     }
     match settings.upstream:
         case "bedrock":
@@ -136,7 +139,7 @@ def _errors_as_ours() -> Iterator[None]:
 
 
 def _headers(request: ProviderRequest) -> dict[str, str]:
-    headers = {"anthropic-version": request.version}
+    headers = {"anthropic-version": request.version, **trace_headers()}
     if request.betas:
         headers["anthropic-beta"] = request.betas
     return headers
