@@ -106,7 +106,7 @@ class _Answer:
                 "method": self._scope["method"],
                 # Not the path: whatever a caller puts there by mistake would be in the log.
                 "route": getattr(self._scope.get("route"), "path", "none"),
-                "status": self.status,
+                "http_status": self.status,
                 "duration_ms": round((time.monotonic() - self._arrived) * 1000, 1),
                 "bytes": self._bytes,
             },

@@ -4,10 +4,13 @@ Powertools' `Metrics` keeps its values in the class, so those of concurrent requ
 an `EphemeralMetrics` of its own.
 """
 
+import json
+import logging
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from aws_lambda_powertools.metrics import EphemeralMetrics
 
@@ -23,6 +26,10 @@ class Histograms(Protocol):
         """One completion has ended."""
 
 
+# Powertools prints a line and its end in two writes, and not before a buffer is full. Whatever the level of the log.
+_lines: Final = logging.getLogger("headwater.metrics")
+
+
 class Meter:
     """What has been counted since the process began, by what it was; and where numbers go."""
 
@@ -35,6 +42,8 @@ class Meter:
     def configure(self, settings: Settings) -> None:
         self._home = settings.home
         self._emf = settings.emits_emf
+        _lines.handlers, _lines.propagate = [logging.StreamHandler(sys.stdout)], False
+        _lines.setLevel(logging.INFO)
         self.histograms = None
 
     def count(self, metric: Metric, what: str = "") -> None:
@@ -63,7 +72,7 @@ class Meter:
             line.add_metadata(key, property)
         for metric, value in known.items():
             line.add_metric(metric, unit(metric), value)
-        line.flush_metrics()
+        _lines.info(json.dumps(line.serialize_metric_set(), separators=(",", ":")))
 
 
 meter = Meter()

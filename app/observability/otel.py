@@ -4,7 +4,8 @@ The standard variables say where to and how much (OTEL_EXPORTER_OTLP_*, OTEL_TRA
 OTEL_RESOURCE_ATTRIBUTES): the SDK reads them itself.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -16,11 +17,12 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from app import __version__
 from app.config import Settings
+from app.domain.errors import AppError
 from app.observability.names import SPAN_KINDS
 
 _QUERY: Final = "url.query"
@@ -46,7 +48,20 @@ class OpenTelemetry:
     def span(self, name: str, parent: str | None) -> AbstractContextManager[object]:
         context = _w3c.extract({"traceparent": parent}, Context()) if parent is not None else None
         kind = SpanKind.CLIENT if name in SPAN_KINDS else SpanKind.INTERNAL
-        return self._tracer.start_as_current_span(name, context, kind, SPAN_KINDS.get(name))
+        return self._span(name, context, kind)
+
+    @contextmanager
+    def _span(self, name: str, context: Context | None, kind: SpanKind) -> Iterator[None]:
+        """The tracer would keep an exception's words and its stack, which may be a caller's own."""
+        with self._tracer.start_as_current_span(
+            name, context, kind, SPAN_KINDS.get(name), record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                yield
+            except Exception as exc:
+                span.set_status(StatusCode.ERROR)
+                span.set_attribute("error.type", exc.code if isinstance(exc, AppError) else type(exc).__name__)
+                raise
 
     def annotate(self, attributes: dict[str, Any]) -> None:
         trace.get_current_span().set_attributes(attributes)

@@ -47,7 +47,7 @@ class Prometheus:
     """`look` gives the figures of the moment."""
 
     def __init__(self, meter: Meter, look: Callable[[], Figures]) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._histograms = {
             metric: Histogram(name, says, _LABELS, buckets=buckets, registry=self._registry)

@@ -4,8 +4,8 @@ Only there: the SDK keeps its open segments in a context that requests of one ev
 trace by a variable of the environment, which only that runtime sets. The one importer of the SDK, which is dear.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from aws_lambda_powertools import Tracer
@@ -24,9 +24,18 @@ class XRay:
         self._tracer = Tracer(service=service, auto_patch=False)
         self._provider: Any = self._tracer.provider  # Powertools' type of it has half of its methods
 
-    def span(self, name: str, parent: str | None) -> AbstractContextManager[object]:
-        subsegment: AbstractContextManager[object] = self._provider.in_subsegment(name)
-        return subsegment
+    @contextmanager
+    def span(self, name: str, parent: str | None) -> Iterator[None]:
+        """The SDK's own would keep an exception's words and its stack, which may be a caller's own."""
+        subsegment = self._provider.begin_subsegment(name)
+        try:
+            yield
+        except Exception:
+            if subsegment is not None:
+                subsegment.add_fault_flag()
+            raise
+        finally:
+            self._provider.end_subsegment()
 
     def annotate(self, attributes: dict[str, Any]) -> None:
         for name, value in attributes.items():

@@ -14,6 +14,8 @@ from uuid import UUID
 
 import httpx
 
+from tests.support.log_lines import check_logs
+
 ROOT: Final = Path(__file__).parents[2]
 ADMIN_KEY: Final = "hw_admin_of_the_tests"
 _PATIENCE: Final = 30.0
@@ -122,6 +124,7 @@ class Services:
             process.kill()  # also one that is stopped
         for process in self._processes:
             process.wait()
+        check_logs(self._folder)
 
 
 def _environment(**settings: object) -> dict[str, str]:
