@@ -1,6 +1,7 @@
 """Behind Lambda's web adapter: what its headers say is believed there, and nowhere else."""
 
 import asyncio
+from typing import Any
 
 import httpx
 import pytest
@@ -104,7 +105,8 @@ async def test_the_scheduled_maintenance_ends_what_a_killed_environment_left(
 
 async def test_an_event_that_nobody_knows_is_a_failed_invocation(function: Service) -> None:
     async with function.client() as client:
-        for event in ({"headwater": "nonsense"}, {"headwater": "run", "completion_id": "x"}, {}, []):
+        events: list[Any] = [{"headwater": "nonsense"}, {"headwater": "run", "completion_id": "x"}, {}, []]
+        for event in events:
             assert (await send_event(client, event)).status_code == 599
 
 
