@@ -55,11 +55,19 @@ class Meter:
 
     def completion(self, values: Values, properties: Mapping[str, Any], *, dialect: str, model: str) -> None:
         """Of one completion; what is None is not known and not told. `properties` are on the line and no metric."""
-        self._tell(values, {"dialect": dialect, "model": model}, properties)
+        self._tell(values, {"dialect": dialect, "model": model}, properties, of_home_too=True)
         if self.histograms is not None:
             self.histograms.observe(values, dialect=dialect, model=model)
 
-    def _tell(self, values: Values, dimensions: Mapping[str, str], properties: Mapping[str, Any]) -> None:
+    def _tell(
+        self,
+        values: Values,
+        dimensions: Mapping[str, str],
+        properties: Mapping[str, Any],
+        *,
+        of_home_too: bool = False,
+    ) -> None:
+        """With `of_home_too` also under the dimension home alone: CloudWatch does not add up over dimensions."""
         known = {metric: value for metric, value in values.items() if value is not None}
         if not self._emf or not known:
             return
@@ -68,6 +76,8 @@ class Meter:
         line.service = ""
         for name, told in {"home": self._home, **dimensions}.items():
             line.add_dimension(name, told)
+        if of_home_too:
+            line.add_dimensions(home=self._home)
         for key, property in properties.items():
             line.add_metadata(key, property)
         for metric, value in known.items():

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,8 +45,8 @@ def completions(found: Iterable[Line]) -> list[Line]:
 
 
 def metrics(found: Iterable[Line], *dimensions: str) -> list[Line]:
-    """Lines of metrics with these dimensions."""
-    return [line for line in found if is_metrics(line) and _told(line)["Dimensions"] == [list(dimensions)]]
+    """Lines of metrics with these dimensions, and perhaps under fewer of them too."""
+    return [line for line in found if is_metrics(line) and _told(line)["Dimensions"][0] == list(dimensions)]
 
 
 def value(line: Line, metric: Metric) -> float:
@@ -65,9 +66,8 @@ def check(line: Line) -> None:
     _metrics_line.validate(line)
     told = _told(line)
     assert told["Namespace"] == NAMESPACE
-    [dimensions] = told["Dimensions"]
-    assert _DIMENSIONS.issuperset(dimensions), line
-    for dimension in dimensions:
+    for dimension in chain.from_iterable(told["Dimensions"]):
+        assert dimension in _DIMENSIONS, line
         assert isinstance(line[dimension], str), line
     for metric in told["Metrics"]:
         assert metric["Unit"] == UNITS.get(Metric(metric["Name"]), "Count"), line
