@@ -144,9 +144,10 @@ async def test_the_queries_answer_their_questions(served: tuple[Service, str, ht
     [starts] = ask(log, 9)
     assert (starts["init_type"], starts["cold"]) == ("process", 1)
 
-    [holds] = ask(log, 10)
-    assert (holds["home"], holds["wait_ms"]) == ("fargate", 0)
-    assert holds["in_use"] >= 0
+    for holds in ask(log, 10):
+        assert holds["home"] == "fargate"
+        assert min(holds["wait_ms"], holds["in_use"], holds["backlog"]) >= 0
+    assert ask(log, 10)
 
 
 @pytest.mark.parametrize("number", QUERIES)
