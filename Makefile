@@ -71,6 +71,13 @@ hooks: .venv/.dev  ## Let git run the checks before each commit
 openapi: .venv/.dev  ## Write docs/openapi.json anew, and the answers that it shows
 	$(PY) -m tests.support.openapi
 
+# --- What is deployed ---
+
+.PHONY: zip
+zip: .venv/.tools  ## Make the zips for Lambda's own runtime, for arm64 and x86_64 (needs Python 3.13, no Docker)
+	@scripts/make-zip arm64
+	@scripts/make-zip x86_64
+
 # --- Pins ---
 
 COMPILE = $(PY) -m uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
