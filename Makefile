@@ -76,12 +76,16 @@ openapi: .venv/.dev  ## Write docs/openapi.json anew, and the answers that it sh
 COMPILE = $(PY) -m uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --upgrade
 
+# What Lambda's runtime has of its own: boto3, with what it stands on.
+IN_RUNTIME := boto3 botocore s3transfer jmespath python-dateutil six urllib3
+
 .PHONY: lock
 lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --group compat -c requirements/dev.txt -o requirements/compat.txt
 	$(COMPILE) pyproject.toml --group local -c requirements/dev.txt -o requirements/local.txt
 	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/app.txt
+	$(COMPILE) pyproject.toml --group lambda -c requirements/dev.txt $(IN_RUNTIME:%=--no-emit-package %) -o requirements/lambda.txt
 	$(COMPILE) --group tools -o requirements/tools.txt
 	$(COMPILE) --group compat-anthropic-0 -o requirements/compat-anthropic-0.txt
 
