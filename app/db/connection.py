@@ -41,13 +41,16 @@ class Connection(AsyncConnection[Any]):
         if login is None:
             return await connect(conninfo, **parameters)
         try:
+            first = await asyncio.to_thread(login)
             try:
-                return await connect(conninfo, **parameters, **await asyncio.to_thread(login))
+                return await connect(conninfo, **parameters, **first)
             except psycopg.OperationalError as exc:
                 refused = exc.pgconn is not None and exc.pgconn.used_password
-                if not (refused and isinstance(login, RotatedSecret) and await asyncio.to_thread(login.refresh)):
+                if not refused or not isinstance(login, RotatedSecret):
                     raise
-                return await connect(conninfo, **parameters, **login())
+                if (second := await asyncio.to_thread(login.other_than, first)) is None:
+                    raise
+            return await connect(conninfo, **parameters, **second)
         except AwsError as exc:
             raise psycopg.OperationalError(str(exc)) from exc
 

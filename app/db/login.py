@@ -3,6 +3,7 @@
 import ssl
 import time
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, Final
 
 from psycopg.conninfo import conninfo_to_dict
@@ -45,21 +46,28 @@ class RotatedSecret:
         self._arn = arn
         self._read_at = 0.0
         self._value: Parameters = {}
+        self._reading = Lock()
 
     def __call__(self) -> Parameters:
-        if not 0 <= time.time() - self._read_at < _SECRET_LASTS:
-            self.refresh()
-        return self._value
+        with self._reading:
+            if not 0 <= time.time() - self._read_at < _SECRET_LASTS:
+                self._read()
+            return self._value
 
-    def refresh(self) -> bool:
-        """Read it again; whether it has changed."""
+    def other_than(self, refused: Parameters) -> Parameters | None:
+        """What to try where the server has refused this; None if it has not been changed."""
+        with self._reading:
+            if self._value == refused:
+                self._read()
+            return self._value if self._value != refused else None
+
+    def _read(self) -> None:
         secret = self._aws.secret(self._arn)
         try:
-            value = {"user": secret["username"], "password": secret["password"]}
+            self._value = {"user": secret["username"], "password": secret["password"]}
         except KeyError as exc:
             raise AwsError(f"the secret {self._arn} has no {exc}") from None
-        changed, self._value, self._read_at = value != self._value, value, time.time()
-        return changed
+        self._read_at = time.time()
 
 
 def trusted(database_url: str) -> Parameters:
