@@ -72,13 +72,14 @@ async def create(
 
     Sent again with the same `Idempotency-Key` and a `Last-Event-ID`, it reads on behind that position.
     """
+    position = stream_position(last_event_id)
     decoded, raw = await json_object(request)
     created = _validated(decoded)
     asked = msgspec.structs.replace(completion_request(created, raw), idempotency=again)
     answer = await completions.create(caller, asked)
     answer_headers = headers(answer, settings, limit_headers.native)
     if created.stream:
-        after = stream_position(last_event_id) if answer.replayed else 0
+        after = position if answer.replayed else 0
         return event_stream(answer.reading(), PlainEncoder(), settings, after=after, headers=answer_headers)
     if (fold := await answer.whole(request.receive)) is None:
         return Response()
@@ -132,7 +133,8 @@ async def stream(
     dialect: Literal["plain", "anthropic_messages", "openai_chat", "openai_responses", "ui_message"] = "plain",
 ) -> Response:
     """Everything past the position, then what comes live. 204 when the end was already delivered."""
-    position = stream_position(last_event_id or after)
+    told, asked = stream_position(last_event_id), stream_position(after)
+    position = told if last_event_id else asked
     completion_id = _id(id)
     source = await completions.log(caller, completion_id, position)
     if source is None:

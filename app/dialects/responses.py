@@ -100,10 +100,11 @@ async def retrieve(
     ] = None,
 ) -> Response:
     """With `stream=true` everything past the position, then what comes live; for as long as streams are kept."""
+    told = stream_position(last_event_id)
     row = await _row(id, caller, completions)
     if not stream:
         return _json(_object(row))
-    position = stream_position(last_event_id) if starting_after is None else 0
+    position = told if starting_after is None else 0
     source = await completions.log(caller, row.id, position)
     if source is None:
         return Response(status_code=204)

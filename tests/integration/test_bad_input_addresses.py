@@ -199,6 +199,19 @@ async def test_position_that_is_no_number(
     assert_told(response, 400, "invalid_position")
 
 
+async def test_positions_are_looked_at_even_where_they_do_not_count(
+    client: httpx.AsyncClient, finished: Finished
+) -> None:
+    twice = await client.get(finished.stream, params={"after": "x"}, headers={"last-event-id": "1"})
+    assert_told(twice, 400, "invalid_position")
+    first = await client.post(COMPLETIONS, json=COMPLETION, headers={"last-event-id": "x"})
+    assert_told(first, 400, "invalid_position")
+    polled = await client.get(
+        finished.stream.replace("/completions/", "/responses/").removesuffix("/stream"), headers={"last-event-id": "x"}
+    )
+    assert polled.status_code == 400, polled.text
+
+
 @pytest.mark.parametrize("beyond", [1, 1000, 999_999_999_999])
 async def test_position_beyond_the_end(client: httpx.AsyncClient, finished: Finished, beyond: int) -> None:
     response = await client.get(finished.stream, headers={"last-event-id": str(finished.last + beyond)})

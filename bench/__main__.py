@@ -1,0 +1,77 @@
+"""`python -m bench`: what a stream costs through Headwater and through its peers, in one run."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+import psutil
+
+from bench import figures, report
+from bench.modes import MODES, Measured, Mode, measure, warm
+from bench.servers import SERVERS, Running, Server, free_port, nginx_program, peer, python, wait_for
+
+_NAMES = [server.name for server in SERVERS]
+
+
+@click.command()
+@click.option(
+    "--mode", "modes", multiple=True, type=click.Choice([mode.name for mode in MODES]), help="All by default."
+)
+@click.option("--server", "servers", multiple=True, type=click.Choice(_NAMES), help="All by default.")
+@click.option("--peer", "peers", multiple=True, metavar="NAME=COMMAND", help="Another server; see bench/servers.py.")
+@click.option("--rounds", default=3, type=click.IntRange(1), show_default=True)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every measurement here.")
+@click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Write a picture here (.svg or .png).")
+def main(
+    modes: Sequence[str],
+    servers: Sequence[str],
+    peers: Sequence[str],
+    rounds: int,
+    json_path: Path | None,
+    plot_path: Path | None,
+) -> None:
+    """Measure CPU per event and time to the first text. Only ratios within one run mean anything."""
+    chosen = [server for server in SERVERS if not servers or server.name in servers]
+    if nginx_program() is None and any(server.name == "nginx" for server in chosen):
+        click.echo("nginx is not installed, so it is left out.", err=True)
+        chosen = [server for server in chosen if server.name != "nginx"]
+    chosen += [_peer(each) for each in peers]
+    measured = run(chosen, [mode for mode in MODES if not modes or mode.name in modes], rounds)
+    click.echo("\n" + report.table(measured))
+    for complaint in figures.complaints(measured):
+        click.echo(f"Too noisy to tell? {complaint}.")
+    if json_path is not None:
+        report.write_json(measured, json_path)
+    if plot_path is not None:
+        report.plot(measured, plot_path)
+
+
+def _peer(named: str) -> Server:
+    name, found, command = named.partition("=")
+    if not found:
+        raise click.BadParameter("say NAME=COMMAND", param_hint="--peer")
+    return peer(name, command)
+
+
+def run(servers: Sequence[Server], modes: Sequence[Mode], rounds: int) -> list[Measured]:
+    """All servers are up all the time; in each round every load goes to one after the other."""
+    measured: list[Measured] = []
+    with ExitStack() as stack:
+        port = free_port()
+        upstream = psutil.Process(stack.enter_context(python("bench.upstream", str(port))).pid)
+        wait_for(port)
+        running: list[tuple[Server, Running]] = []
+        for server in servers:
+            running.append((server, stack.enter_context(server.start(port))))
+            warm(*running[-1])
+        for number in range(rounds):
+            for mode in modes:
+                for server, up in running:
+                    click.echo(f"round {number + 1} of {rounds}: {mode.name}, {server.name}", err=True)
+                    measured.append(measure(server, up, mode, number, upstream))
+    return measured
+
+
+if __name__ == "__main__":
+    main()
