@@ -15,6 +15,7 @@ from app.observability.start import configure, name_instance, started, takes_col
 from app.observability.tracing import (
     Tracing,
     TracingMissing,
+    around_invocations,
     link,
     switch_on,
     trace_headers,
@@ -33,6 +34,7 @@ __all__ = [
     "TracingMissing",
     "Worst",
     "apart",
+    "around_invocations",
     "arrive",
     "arrived_at",
     "bind",

@@ -97,6 +97,18 @@ def _chosen(settings: Settings) -> Tracing:
     return OFF
 
 
+Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+
+
+def around_invocations(handler: Handler, settings: Settings) -> Handler:
+    """`handler` of Lambda's own runtime, with a segment around each invocation where X-Ray is asked for."""
+    if not settings.xray:
+        return handler
+    from app.observability.xray import traced_handler
+
+    return traced_handler(handler, settings.service_name)
+
+
 def tracing(name: str, *, parent: str | None = None) -> AbstractContextManager[object]:
     """A span around the block."""
     return _current.span(name, parent)

@@ -4,13 +4,13 @@ Only there: the SDK keeps its open segments in a context that requests of one ev
 trace by a variable of the environment, which only that runtime sets. The one importer of the SDK, which is dear.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from aws_lambda_powertools import Tracer
 
-Handler = Callable[[dict[str, Any], Any], Any]
+from app.observability.tracing import Handler
 
 _SHOWN: Final = ("headwater.completion_id", "headwater.request_id", "headwater.status")
 
