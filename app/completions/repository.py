@@ -57,6 +57,7 @@ CONTENTS: LiteralString = (
 )
 STREAM: LiteralString = (
     "SELECT c.status, c.conversation_id, c.end_seq, l.data AS log,"
+    " (SELECT b.asked ->> 'traceparent' FROM ledger b WHERE b.completion_id = c.id) AS traceparent,"
     " (SELECT max(e.last_seq) FROM completion_events e WHERE e.completion_id = c.id) AS recorded_upto"
     " FROM completions c LEFT JOIN completion_logs l ON l.completion_id = c.id"
     " WHERE c.id = %(id)s AND c.tenant = %(tenant)s"
@@ -120,15 +121,24 @@ class CompletionRow(msgspec.Struct, frozen=True):
     request: bytes | None = None
     content: bytes | None = None
 
+    @property
+    def waits(self) -> bool:
+        """It was handed over, and nobody has begun it yet."""
+        return self.instance_id == self.id
+
 
 class StreamRow(msgspec.Struct, frozen=True):
-    """What resuming needs to know. `log` is there once it has ended, for as long as it is kept."""
+    """What resuming needs to know. `log` is there once it has ended, for as long as it is kept.
+
+    `traceparent` is of the request that began it, if that was traced.
+    """
 
     status: str
     conversation_id: UUID | None
     end_seq: int | None
     log: bytes | None
     recorded_upto: int | None
+    traceparent: str | None
 
 
 class Filter(msgspec.Struct, frozen=True):

@@ -24,10 +24,12 @@ from app.domain.completion import CompletionRequest, Idempotency, Status
 from app.domain.errors import AppError, Conflict, Gone, InvalidRequest, NotFound, PermissionDenied
 from app.domain.ids import uuid7
 from app.domain.principal import Principal
+from app.observability import Metric, bind, counted_refusals, keys, link, meter, traceparent
 from app.providers.base import Provider, ProviderRequest
 from app.streaming.billing import Account
 from app.streaming.engine import Engine
 from app.streaming.generation import Admitted, Cancelled, Generation
+from app.streaming.hand_over import HandOver
 from app.streaming.head_start import HeadStart
 from app.streaming.interruption import LOST_AT_MOST
 from app.streaming.log import Log
@@ -49,13 +51,17 @@ class Completions:
         pool: Pool,
         engine: Engine,
         queue: AdmissionQueue,
+        hand_over: HandOver | None,
         request_id: str,
+        ends_by: float | None,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
         self._pool = pool
         self._engine = engine
+        self._hand_over = hand_over
         self._request_id = request_id
+        self._ends_by = ends_by
         self._admissions = Admissions(settings, pool, engine, queue)
 
     async def create(self, principal: Principal, request: CompletionRequest) -> Answer:
@@ -69,13 +75,37 @@ class Completions:
         """
         request = self._with_upstreams_name(request)
         self._check(principal, request)
+        id = uuid7()
+        if request.background and self._hand_over is not None:
+            return await self._handed_over(id, principal, request, self._hand_over)
         # The first caller may have to wait for it, before its answer's own clock runs.
         provider = await self._engine.provider()
-        id = uuid7()
-        with self._engine.registry.place(), self._head_start(provider, request) as head_start:
+        with (
+            counted_refusals(),
+            self._engine.registry.place(),
+            self._head_start(provider, request) as head_start,
+        ):
             accepted = await self._admissions.admit(id, principal, request)
             generation = self._launched(id, principal, accepted, head_start)
         return await self._answer(principal, accepted, generation)
+
+    async def _handed_over(
+        self, id: UUID, principal: Principal, request: CompletionRequest, hand_over: HandOver
+    ) -> Answer:
+        """Admitted here, and produced elsewhere."""
+
+        async def keep(conn: Connection, accepted: Accepted) -> None:
+            admitted = self._admitted(id, accepted)
+            # Only now is it known what came before, which other keys may have put there.
+            held_back.check(principal, admitted.request.body, admitted.request.body["messages"])
+            await hand_over.keep(conn, admitted)
+
+        with counted_refusals():
+            accepted = await self._admissions.admit_for_another(id, principal, request, keep)
+        if accepted.admission.duplicate is not None:
+            return await self._again(principal, accepted.admission.duplicate)
+        await hand_over.send(id)
+        return Found(id, self._engine.source(id), self._ends_by, replayed=False, limits=limits_of(accepted.admission))
 
     async def create_prepared(self, principal: Principal, idempotency: Idempotency | None, prepare: Prepare) -> Answer:
         """As `create`, of a request that depends on what the store holds.
@@ -91,7 +121,7 @@ class Completions:
             self._check(principal, request)
             return request
 
-        with self._engine.registry.place():
+        with counted_refusals(), self._engine.registry.place():
             accepted = await self._admissions.prepare_and_admit(id, principal, idempotency, prepared)
             generation = self._launched(id, principal, accepted)
         return await self._answer(principal, accepted, generation)
@@ -131,7 +161,7 @@ class Completions:
             await generation.started(self._settings.peek_timeout)
         source = await self.log(principal, id, 0)
         assert source is not None  # there is no end at position 0
-        return Found(id, source)
+        return Found(id, source, self._ends_by, replayed=True)
 
     def _with_upstreams_name(self, request: CompletionRequest) -> CompletionRequest:
         model = self._catalogue.upstream_name(request.model)
@@ -146,16 +176,20 @@ class Completions:
             raise InvalidRequest("This home cannot run anything in the background.", param="background")
         held_back.check(principal, request.body, [msgspec.json.decode(message.content) for message in request.messages])
 
-    def _admitted(self, id: UUID, accepted: Accepted, head_start: HeadStart | None) -> Admitted:
+    def _admitted(self, id: UUID, accepted: Accepted, head_start: HeadStart | None = None) -> Admitted:
         submission, admission = accepted
         assert submission is not None
         request = submission.request
+        bind(completion_id=str(id), model=request.model)
         return Admitted(
             id=id,
             request=head_start.request if head_start else self._provider_request(request, admission),
             on_disconnect=request.on_disconnect,
             request_id=self._request_id,
             account=Account(request.model, submission.asked, admission.reserved_input or 0, datetime.now(UTC)),
+            ends_by=self._ends_by,
+            log_keys=keys(),
+            traceparent=traceparent(),
         )
 
     def _provider_request(self, request: CompletionRequest, admission: Admission) -> ProviderRequest:
@@ -220,6 +254,9 @@ class Completions:
             row = await repository.stream_row(conn, principal.tenant, id)
         if row is None or not _within_bounds(principal, id, row.conversation_id):
             raise _no_completion()
+        meter.count(Metric.RESUMES)
+        bind(completion_id=str(id), resumed=True)
+        link(row.traceparent)
         if after > self._last_possible(id, row):
             raise InvalidRequest("The position lies beyond the end of the stream.", code="position_beyond_end")
         if row.status == Status.STREAMING:
@@ -240,7 +277,9 @@ class Completions:
             return row
         async with self._pool.connection() as conn:
             await repository.request_cancel(conn, principal.tenant, id)
-        if generation := self._engine.registry.get(id):
+        if row.waits and self._hand_over is not None:
+            await self._hand_over.end(id, Cancelled("The completion was cancelled."))
+        elif generation := self._engine.registry.get(id):
             generation.stop(Cancelled("The completion was cancelled."))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CANCEL_WAIT):
@@ -270,7 +309,16 @@ def _stop_if_held_back(generation: Generation, principal: Principal, body: dict[
 async def _completions(request: Request) -> Completions:
     """One dependency for all that it is made of: each costs the request its share of FastAPI's resolving."""
     state = request.state
-    return Completions(state.settings, state.catalogue, state.pool, state.engine, state.admissions, state.request_id)
+    return Completions(
+        state.settings,
+        state.catalogue,
+        state.pool,
+        state.engine,
+        state.admissions,
+        state.hand_over,
+        state.request_id,
+        getattr(state, "ends_by", None),
+    )
 
 
 CompletionsDep = Annotated[Completions, Depends(_completions)]

@@ -46,6 +46,7 @@ STREAMING_FOR: LiteralString = (
     "SELECT id FROM completions WHERE instance_id = %(instance)s AND status = 'streaming'"
     " AND created_at < clock_timestamp() - %(age)s"
 )
+OWNERS: LiteralString = "SELECT id, tenant, key_id, model FROM completions WHERE id = ANY (%(ids)b::uuid[])"
 EVENTS: LiteralString = "SELECT first_seq, data FROM completion_events WHERE completion_id = %(id)s ORDER BY first_seq"
 FOLLOW: LiteralString = (
     "SELECT c.id, c.status, lease_holds(i.lease_until, i.dead_at, %(lease)s) AS owner_alive, c.instance_id, c.end_seq,"
@@ -58,6 +59,11 @@ FOLLOW: LiteralString = (
 ACCOUNT: LiteralString = (
     "SELECT model, asked, reserved_input, created_at AS opened_at FROM ledger WHERE completion_id = %(id)s"
 )
+HAND_OVER: LiteralString = "INSERT INTO handed_over (completion_id, request) VALUES (%(id)s, %(request)b)"
+TAKE_OVER: LiteralString = (
+    "SELECT outcome, request, cancel_requested FROM take_over(%(id)s, %(instance)s, %(home)s, %(lease)s)"
+)
+FORGET_HANDED_OVER: LiteralString = "DELETE FROM handed_over WHERE completion_id = ANY (%(ids)b::uuid[])"
 STORED_LOG: LiteralString = "SELECT data FROM completion_logs WHERE completion_id = %(id)s"
 DELETE_OLD_LOGS: LiteralString = (
     "DELETE FROM completion_logs WHERE completion_id IN (SELECT completion_id FROM completion_logs"
@@ -88,6 +94,23 @@ class Asked(msgspec.Struct, frozen=True):
     alive: bool
     cancel_requested: bool
     readers_elsewhere: bool
+
+
+class TakenOver(msgspec.Struct, frozen=True):
+    """What the SQL function `take_over` decided; its comment says what the outcomes mean."""
+
+    outcome: str
+    request: bytes | None
+    cancel_requested: bool | None
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Who asked for a completion, and of which model."""
+
+    id: UUID
+    tenant: str
+    key_id: UUID | None
+    model: str
 
 
 class Followed(msgspec.Struct, frozen=True):
@@ -149,6 +172,26 @@ async def settle(conn: Connection, owner: UUID, ends: Sequence[Settlement]) -> N
     await conn.execute(SETTLE, {"instance": owner} | _columns(ends))
 
 
+async def hand_over(conn: Connection, completion: UUID, request: bytes) -> None:
+    """Write down what another instance has to know of a completion that was just admitted."""
+    await conn.execute(HAND_OVER, {"id": completion, "request": request})
+
+
+async def take_over(conn: Connection, completion: UUID, instance: UUID, *, home: str, lease: float) -> TakenOver:
+    """Make `instance` the owner of what was handed over, if nobody was before."""
+    parameters = {"id": completion, "instance": instance, "home": home, "lease": timedelta(seconds=lease)}
+    async with conn.cursor(row_factory=class_row(TakenOver)) as cursor:
+        await cursor.execute(TAKE_OVER, parameters)
+        taken = await cursor.fetchone()
+    assert taken is not None
+    return taken
+
+
+async def forget_handed_over(conn: Connection, completions: Sequence[UUID]) -> None:
+    """Of those that ended before anybody had taken them over."""
+    await conn.execute(FORGET_HANDED_OVER, {"ids": list(completions)})
+
+
 async def control(
     conn: Connection, instance: UUID, *, lease: float, renew: float, following: Sequence[UUID], readers_for: float
 ) -> list[Asked]:
@@ -196,6 +239,12 @@ async def streaming_for(conn: Connection, instance: UUID, seconds: float) -> lis
     """Completions of `instance` that have been streaming for longer than so many seconds."""
     cursor = await conn.execute(STREAMING_FOR, {"instance": instance, "age": timedelta(seconds=seconds)})
     return [row[0] for row in await cursor.fetchall()]
+
+
+async def owners(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, Owner]:
+    async with conn.cursor(row_factory=class_row(Owner)) as cursor:
+        await cursor.execute(OWNERS, {"ids": list(ids)})
+        return {owner.id: owner for owner in await cursor.fetchall()}
 
 
 async def event_rows(conn: Connection, completion: UUID) -> list[tuple[int, bytes]]:
