@@ -11,7 +11,9 @@ unexport PIP_REQUIRE_VIRTUALENV PIP_USER PIP_TARGET UV_CONSTRAINT UV_OVERRIDE PY
 PY := .venv/bin/python
 OLD_SDK := .venv-anthropic-0
 UV_INSTALL = uv pip install --quiet --require-hashes --no-build --compile-bytecode
-CODE := $(wildcard app local tests bench infra compare)
+CODE := $(wildcard app local tests bench compare)
+# What describes the deployment has an environment of its own, and is checked in it.
+INFRA := .venv-infra/bin/python
 # Tests that share what took long to make say so, and then stay on one worker.
 AT_ONCE := -n 4 --dist loadgroup
 QUICK := not pgbouncer and not compat and not slow
@@ -55,8 +57,9 @@ lint: .venv/.dev  ## Check style, format and the direction of imports
 	.venv/bin/lint-imports
 
 .PHONY: type
-type: .venv/.compat  ## Check types, strictly, over all code
-	$(PY) -m mypy $(CODE)
+type: .venv/.compat .venv-infra/.installed  ## Check types, strictly, over all code
+	$(PY) -m mypy --exclude '^tests/infra/' $(CODE)
+	$(INFRA) -m mypy infra tests/infra
 
 .PHONY: fmt
 fmt: .venv/.dev  ## Put code into its format and mend what can be mended
@@ -82,6 +85,7 @@ lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) pyproject.toml --group compat -c requirements/dev.txt -o requirements/compat.txt
 	$(COMPILE) pyproject.toml --group local -c requirements/dev.txt -o requirements/local.txt
 	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/app.txt
+	$(COMPILE) --group infra -c requirements/dev.txt -o requirements/infra.txt
 	$(COMPILE) --group tools -o requirements/tools.txt
 	$(COMPILE) --group compat-anthropic-0 -o requirements/compat-anthropic-0.txt
 
@@ -107,6 +111,11 @@ lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 .venv/.tools: requirements/tools.txt .venv/bin/python
 	@umask 022; $(PY) -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
 	  -r requirements/tools.txt || { $(UNINSTALLED); }
+	@touch $@
+
+.venv-infra/.installed: requirements/infra.txt .venv-infra/bin/python .venv/.tools
+	@echo "Installing what writes and checks the templates ..."
+	@umask 022; $(PY) -m $(UV_INSTALL) --python .venv-infra/bin/python -r requirements/infra.txt || { $(UNINSTALLED); }
 	@touch $@
 
 $(OLD_SDK)/.installed: requirements/compat-anthropic-0.txt $(OLD_SDK)/bin/python .venv/.tools
