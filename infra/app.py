@@ -1,6 +1,6 @@
 """The whole deployment of one stage, from settings alone: nothing is looked up.
 
-Context: `stage` (dev), `image` and `buffered_image` (digests); `managed_instances` and `power_tuning`, if true, add those.
+Context: `stage` (dev); `image`, `buffered_image` (digests); `managed_instances`, `power_tuning` add those if true.
 """
 
 import json

@@ -50,6 +50,7 @@ class FargateHomeStack(Stack):
             WebAcl(self, "WebAcl", name=f"{settings.prefix}-fargate", resource_arn=arn)
         self.panel: Panel = fargate_panel(front=self.front, service=self.service, alarms=alarms.all)
         dashboard(self, name=f"{settings.prefix}-fargate", panels=[self.panel])
+        CfnOutput(self, "Image", value=image.digest)
         CfnOutput(self, "Url", value=self.front.url)
 
     def _service(self, settings: stage.Stage, alarms: list[cloudwatch.Alarm]) -> ecs.FargateService:

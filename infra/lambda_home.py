@@ -44,6 +44,7 @@ class LambdaHomeStack(Stack):
             image=image,
             public_url=api.url if api is not None else None,
         )
+        CfnOutput(self, "Image", value=image.digest)
         if api is not None:
             self._open(api, settings)
         if chosen.function_url is not None:
@@ -56,6 +57,7 @@ class LambdaHomeStack(Stack):
             move_gradually(self, alias=self.streaming.alias, alarms=alarms.of_versions)
         if chosen.buffered:
             buffered = BufferedApi(self, "Buffered", settings=settings, shared=shared, image=buffered_image)
+            CfnOutput(self, "BufferedImage", value=buffered_image.digest)
             CfnOutput(self, "BufferedUrl", value=buffered.api.api_endpoint)
         self.panel: Panel = lambda_panel(streaming=self.streaming, api=api, alarms=alarms.all)
         dashboard(self, name=f"{settings.prefix}-lambda", panels=[self.panel])
@@ -78,7 +80,7 @@ class LambdaHomeStack(Stack):
         CfnOutput(self, "FunctionUrl", value=url.url)
 
     def _maintain(self) -> None:
-        """What a process that never freezes does by itself: end what lost its instance, delete what is past its time."""
+        """What a process that never freezes does by itself: end what lost its instance, delete what is too old."""
         events.Rule(
             self,
             "Maintenance",

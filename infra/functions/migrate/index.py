@@ -19,7 +19,7 @@ _IDENTITY = "migrations"
 
 
 def handler(event: dict[str, Any], context: Any) -> None:
-    """In `ResourceProperties`: `Version`, an ARN; where a task runs the migrations, also `Task`, what RunTask is told."""
+    """In `ResourceProperties`: `Version`, an ARN; where a task runs them also `Task`, what RunTask is told."""
     try:
         if is_due(event):
             _run(event["ResourceProperties"], seconds_left=context.get_remaining_time_in_millis() / 1000 - 30)
