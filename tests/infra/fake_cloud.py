@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from moto.cloudformation import parsing
+from moto.cloudformation.models import CloudFormationBackend
 from moto.core.common_models import CloudFormationModel
 from moto.server import main
 
@@ -43,7 +44,7 @@ _REFERENCES = {
 _ATTRIBUTES = {"Version": "1", "Endpoint.Port": "5432", "DBProxyArn": "db-proxy:prx-0123456789abcdef0"}
 
 
-class StandIn(CloudFormationModel):  # type: ignore[misc]
+class StandIn(CloudFormationModel):
     # moto sorts its models by where they are defined.
     __module__ = "moto.standin.models"
 
@@ -102,10 +103,16 @@ class StandIn(CloudFormationModel):  # type: ignore[misc]
 _modelled = parsing.resource_class_from_type
 
 
-def _class_of(kind: str) -> Any:
-    return _modelled(kind) if kind in _MODELLED else StandIn
+def _class_of(resource_type: str) -> type[CloudFormationModel]:
+    return _modelled(resource_type) if resource_type in _MODELLED else StandIn
+
+
+def _given(_: CloudFormationBackend, __: Any, parameters: list[dict[str, str]]) -> dict[str, str]:
+    """Of an update. moto looks for the values before of all others, and has none of those that had their default."""
+    return {each["ParameterKey"]: each["ParameterValue"] for each in parameters if "ParameterValue" in each}
 
 
 if __name__ == "__main__":
+    CloudFormationBackend._resolve_update_parameters = _given  # type: ignore[method-assign, assignment]
     parsing.resource_class_from_type = _class_of
     main(["-H", "127.0.0.1", "-p", sys.argv[1]])
