@@ -107,9 +107,9 @@ def _class_of(resource_type: str) -> type[CloudFormationModel]:
     return _modelled(resource_type) if resource_type in _MODELLED else StandIn
 
 
-def _given(_: CloudFormationBackend, __: Any, parameters: list[dict[str, str]]) -> dict[str, str]:
+def _given(_: CloudFormationBackend, instance: Any, incoming_params: list[dict[str, str]]) -> dict[str, str]:
     """Of an update. moto looks for the values before of all others, and has none of those that had their default."""
-    return {each["ParameterKey"]: each["ParameterValue"] for each in parameters if "ParameterValue" in each}
+    return {each["ParameterKey"]: each["ParameterValue"] for each in incoming_params if "ParameterValue" in each}
 
 
 if __name__ == "__main__":
