@@ -31,18 +31,36 @@ help:  ## Say what there is
 run: .venv/.local  ## Start Headwater here, with its own Postgres and a simulated upstream (Ctrl-C ends it)
 	@exec $(PY) -m local
 
+.PHONY: run-lambda
+run-lambda: .venv/.local  ## Start it as a Lambda function: frozen between requests, billed at the end (Ctrl-C)
+	@exec $(PY) -m local --on-lambda
+
+.PHONY: adapter
+adapter:  ## Build Lambda's web adapter for `run-lambda` and say where it is (needs Rust)
+	@./scripts/adapter
+
+# What RUN steps fetch may be reachable from here and not from a container's network.
+.PHONY: images
+images:  ## Build the image of both homes and that of the buffered route (needs Docker)
+	docker build --quiet --network host --tag headwater .
+	docker build --quiet --network host --tag headwater-buffered --file Dockerfile.lambda .
+
 # --- Checking ---
 
 # Apart: what is promised of start and end is promised of a machine that is not busy with other tests.
 .PHONY: test
 test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the database again on 16
-	$(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" --ignore tests/runtimes --ignore tests/compat/clients --ignore tests/infra
+	$(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" --ignore tests/runtimes --ignore tests/homes --ignore tests/infra --ignore tests/compat/clients
 	$(PY) -m pytest -m "$(QUICK)" tests/runtimes
 	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
 
 .PHONY: test-all
 test-all: pgbouncer $(OLD_SDK)/.installed test .venv/.compat  ## Run the tests, and those that need PgBouncer, clients or much time
 	PATH="$$PATH:/usr/sbin" $(PY) -m pytest -m "pgbouncer or compat or slow" --ignore tests/infra
+
+.PHONY: test-runtimes
+test-runtimes: .venv/.dev adapter images  ## Run one suite on every home: processes, containers, Lambda (needs Docker, Rust)
+	$(PY) -m pytest tests/homes
 
 .PHONY: pgbouncer
 pgbouncer:
@@ -73,6 +91,13 @@ hooks: .venv/.dev  ## Let git run the checks before each commit
 .PHONY: openapi
 openapi: .venv/.dev  ## Write docs/openapi.json anew, and the answers that it shows
 	$(PY) -m tests.support.openapi
+
+# --- What is deployed ---
+
+.PHONY: zip
+zip: .venv/.tools  ## Make the zips for Lambda's own runtime, for arm64 and x86_64 (needs Python 3.13, no Docker)
+	@scripts/make-zip arm64
+	@scripts/make-zip x86_64
 
 # --- On AWS ---
 
@@ -120,12 +145,16 @@ test-infra: infra/node_modules/.installed  ## Check the templates, and deploy th
 COMPILE = $(PY) -m uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --upgrade
 
+# What Lambda's runtime has of its own: boto3, with what it stands on.
+IN_RUNTIME := boto3 botocore s3transfer jmespath python-dateutil six urllib3
+
 .PHONY: lock
 lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --group compat -c requirements/dev.txt -o requirements/compat.txt
 	$(COMPILE) pyproject.toml --group local -c requirements/dev.txt -o requirements/local.txt
 	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/app.txt
+	$(COMPILE) pyproject.toml --group lambda -c requirements/dev.txt $(IN_RUNTIME:%=--no-emit-package %) -o requirements/lambda.txt
 	$(COMPILE) --group infra -c requirements/dev.txt -o requirements/infra.txt
 	$(COMPILE) --group tools -o requirements/tools.txt
 	$(COMPILE) --group compat-anthropic-0 -o requirements/compat-anthropic-0.txt

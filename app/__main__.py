@@ -3,19 +3,20 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
+from starlette.types import ASGIApp
 
 from app.catalogue import CatalogueError
 from app.config import Settings
 from app.head_limit import HeadLimit
 from app.main import create_app
-from app.streaming.engine import Engine
 
 # Above the 60 s after which a load balancer lets go of an idle connection: the one that closes first must be it.
 KEEP_ALIVE: Final = 75
@@ -29,9 +30,9 @@ class Server(uvicorn.Server):
     uvicorn alone would raise the signal again at the end, so that a clean stop looked like a crash.
     """
 
-    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+    def __init__(self, config: uvicorn.Config, begin_drain: Callable[[], None]) -> None:
         super().__init__(config)
-        self._engine = engine
+        self._begin_drain = begin_drain
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -41,8 +42,23 @@ class Server(uvicorn.Server):
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._engine.begin_drain()
+        self._begin_drain()
         super().handle_exit(sig, frame)
+
+
+def _application(settings: Settings) -> tuple[ASGIApp, Callable[[], None]]:
+    """The application, and what tells it to drain.
+
+    Raises:
+        CatalogueError: the file of models cannot be read or understood.
+    """
+    if settings.lambda_function:
+        from app.entrypoints.web_adapter import BehindWebAdapter
+
+        behind = BehindWebAdapter(settings)
+        return behind, behind.begin_drain
+    app = create_app(settings)
+    return app, app.state.engine.begin_drain
 
 
 def main() -> int:
@@ -52,8 +68,11 @@ def main() -> int:
         for error in exc.errors(include_input=False, include_url=False):
             print(f"Setting {'.'.join(map(str, error['loc']))}: {error['msg']}", file=sys.stderr)  # noqa: T201
         return 2
+    except SettingsError as exc:
+        print(f"Settings: {exc}", file=sys.stderr)  # noqa: T201
+        return 2
     try:
-        app = create_app(settings)
+        app, begin_drain = _application(settings)
     except CatalogueError as exc:
         print(f"Setting models_file: {exc}", file=sys.stderr)  # noqa: T201
         return 2
@@ -61,6 +80,7 @@ def main() -> int:
         app,
         host=settings.host,
         port=settings.port,
+        lifespan="on",
         loop="uvloop",
         http=HeadLimit,
         ws="none",
@@ -72,7 +92,7 @@ def main() -> int:
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=int(settings.drain_grace) + LAST_BYTES,
     )
-    server = Server(config, app.state.engine)
+    server = Server(config, begin_drain)
     server.run()
     return 0 if server.started else 1
 

@@ -1,9 +1,16 @@
 """All settings. Only this module reads the environment; the frozen object is passed down from `create_app`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    AWSSecretsManagerSettingsSource,
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 
 def _blank_is_unset(value: object) -> object:
@@ -14,15 +21,40 @@ OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_blank_is_unset)]
 OptionalText = Annotated[str | None, BeforeValidator(_blank_is_unset)]
 
 
+# Where one home wants another default. On Lambda an environment has one request at a time, of which it keeps no
+# connection longer than it must; and what is told to stop has two seconds.
+_OF_HOME: Final[dict[str, dict[str, Any]]] = {
+    "lambda": {"pool_min": 0, "pool_max": 2, "record_tick": 0.5, "drain_grace": 0.5},
+}
+
+
+class _DefaultsOfHome(PydanticBaseSettingsSource):
+    """The last one asked: what nobody has set, as the home has it."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return _OF_HOME.get(self.current_state.get("home", ""), {}).get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return _OF_HOME.get(self.current_state.get("home", ""), {})
+
+
 class Settings(BaseSettings):
     """Each field is an environment variable with the prefix `HEADWATER_`, unless an alias says otherwise.
 
-    Times are seconds and sizes are bytes.
+    Times are seconds and sizes are bytes. What the environment does not have may be in the secret that `secrets_arn`
+    names: a JSON object in AWS Secrets Manager with further settings by the names of their environment variables.
+
+    Raises:
+        pydantic.ValidationError: a value does not fit.
+        pydantic_settings.SettingsError: the secret cannot be read.
     """
 
-    model_config = SettingsConfigDict(env_prefix="HEADWATER_", frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HEADWATER_", frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True
+    )
 
     home: Literal["local", "fargate", "lambda"] = "local"
+    secrets_arn: OptionalText = Field(default=None, description="A secret with further settings.")
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     public_url: OptionalText = Field(default=None, description="What `Location` headers start with.")
@@ -34,6 +66,13 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(
         default=SecretStr("postgresql://localhost/headwater"),
         validation_alias=AliasChoices("HEADWATER_DATABASE_URL", "DATABASE_URL"),
+    )
+    database_auth: Literal["url", "iam", "secret"] = Field(
+        default="url", description="The password: the URL's, an IAM token for each connection, or that of a secret."
+    )
+    database_secret_arn: OptionalText = Field(default=None, description="A secret with `username` and `password`.")
+    aws_region: OptionalText = Field(
+        default=None, validation_alias=AliasChoices("HEADWATER_AWS_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
     )
     pool_min: int = Field(default=1, ge=0)
     pool_max: int = Field(default=5, ge=1)
@@ -62,6 +101,16 @@ class Settings(BaseSettings):
     peek_timeout: float = Field(default=3.0, gt=0, description="Wait for the first event before answering 200.")
     max_retries: int = Field(default=2, ge=0, description="Of the upstream, within the peek, before its first event.")
 
+    streaming_url: OptionalText = Field(default=None, description="Where to stream, for callers of a home that cannot.")
+    background_function: OptionalText = Field(
+        default=None, description="The Lambda function, by name or ARN, that runs what nobody waits for."
+    )
+    background_patience: float = Field(
+        default=300.0, gt=0, description="What was handed to that function begins within this time, or is interrupted."
+    )
+    lambda_function: OptionalText = Field(default=None, validation_alias="AWS_LAMBDA_FUNCTION_NAME")
+    lambda_initialization: str = Field(default="", validation_alias="AWS_LAMBDA_INITIALIZATION_TYPE")
+
     max_streams: int = Field(default=2000, ge=1, description="Generations at once on this instance; then 503.")
     max_body: int = Field(default=5_500_000, ge=1, description="Below the 6 MB of the smallest front door.")
     body_timeout: float = Field(default=30.0, gt=0, description="A whole request body comes within this time, or 408.")
@@ -83,11 +132,58 @@ class Settings(BaseSettings):
     idempotency_retention: float = Field(default=86400.0, gt=0, description="A repeated request is known this long.")
     log_retention: float = Field(default=7 * 86400.0, gt=0, description="A finished stream can be replayed this long.")
 
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.lambda_function and self.home != "lambda":
+            raise ValueError("on AWS Lambda, home must be `lambda`")
+        if self.database_auth == "iam" and self.aws_region is None:
+            raise ValueError("database_auth `iam` needs AWS_REGION")
+        if self.database_auth == "secret" and self.database_secret_arn is None:
+            raise ValueError("database_auth `secret` needs database_secret_arn")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        sources = [init_settings, env_settings]
+        if arn := env_settings().get("secrets_arn"):
+            sources.append(_in_secret(settings_cls, arn))
+        return (*sources, _DefaultsOfHome(settings_cls))
+
+    @property
+    def freezes(self) -> bool:
+        """Whether the process stands still while no request is answered: then it can promise nothing for later."""
+        return self.home == "lambda"
+
     @property
     def runs_in_background(self) -> bool:
-        """Whether a generation goes on that no response waits for: a frozen process does nothing."""
-        return self.home != "lambda"
+        """Whether there is a way for a generation that no response waits for."""
+        return not self.freezes or self.background_function is not None
+
+    @property
+    def is_snapshotted(self) -> bool:
+        """Whether Lambda takes a snapshot of this process and goes on from copies of it (SnapStart)."""
+        return self.lambda_initialization == "snap-start"
 
     def location(self, path: str) -> str:
         """`path` as a `Location` header names it."""
         return (self.public_url or "").rstrip("/") + path
+
+
+def _in_secret(settings: type[BaseSettings], arn: str) -> PydanticBaseSettingsSource:
+    import boto3
+
+    boto3.setup_default_session()  # it would keep its credentials, over a memory snapshot as well
+    try:
+        return AWSSecretsManagerSettingsSource(
+            settings, arn, region_name=arn.split(":")[3], case_sensitive=False, env_prefix="HEADWATER_"
+        )
+    except Exception as exc:  # its own errors, botocore's, or those of what is no JSON object
+        reason = getattr(exc, "response", {}).get("Error", {}).get("Code") or type(exc).__name__
+        raise SettingsError(f"the secret {arn} cannot be read: {reason}") from exc

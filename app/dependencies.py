@@ -15,6 +15,7 @@ from app.domain.errors import InvalidRequest, PermissionDenied, Unauthenticated
 from app.domain.principal import Principal, Scope
 from app.providers.listing import Listing
 from app.streaming.engine import Engine
+from app.streaming.hand_over import HandOver
 
 
 class Authenticate(Protocol):
@@ -35,6 +36,8 @@ class State(TypedDict):
     authenticate: Authenticate
     catalogue: Catalogue
     listing: Listing
+    # None where the process itself can produce what nobody waits for.
+    hand_over: HandOver | None
     # Of app.completions, which lies above: only that looks at it.
     admissions: object
 
@@ -59,6 +62,14 @@ def _listing(request: Request) -> Listing:
     return request.state.listing  # type: ignore[no-any-return]
 
 
+def _hand_over(request: Request) -> HandOver | None:
+    return request.state.hand_over  # type: ignore[no-any-return]
+
+
+def _ends_by(request: Request) -> float | None:
+    return getattr(request.state, "ends_by", None)
+
+
 def _request_id(request: Request) -> str:
     return request.state.request_id  # type: ignore[no-any-return]
 
@@ -68,6 +79,9 @@ PoolDep = Annotated[Pool, Depends(_pool)]
 EngineDep = Annotated[Engine, Depends(_engine)]
 CatalogueDep = Annotated[Catalogue, Depends(_catalogue)]
 ListingDep = Annotated[Listing, Depends(_listing)]
+HandOverDep = Annotated[HandOver | None, Depends(_hand_over)]
+# When the time is over that the home has for this request, in seconds since 1970; None where it has no such limit.
+EndsBy = Annotated[float | None, Depends(_ends_by)]
 RequestId = Annotated[str, Depends(_request_id)]
 
 

@@ -1,12 +1,14 @@
 """The application: builds each part once, wires them, nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__, catalogue, error_handlers, health, observability
@@ -15,12 +17,13 @@ from app.access import oversight
 from app.access import usage_endpoints as usage
 from app.access.authentication import Authenticator
 from app.access.repository import delete_expired_tokens
+from app.aws import Aws
 from app.completions import endpoints as completions
 from app.completions.admission_queue import AdmissionQueue
 from app.config import Settings
 from app.conversations import endpoints as conversations
 from app.db import idempotency
-from app.db.pool import create_pool
+from app.db.pool import Pool, create_pool
 from app.dependencies import State
 from app.dialects import chat_completions, messages, responses, ui_chat
 from app.dialects import models as listed_models
@@ -29,6 +32,7 @@ from app.prices import Prices
 from app.providers.listing import Listing
 from app.providers.load import LazyProvider
 from app.streaming.engine import Engine
+from app.streaming.hand_over import HandOver
 from app.wire import limit_headers
 
 # What a page on another origin may read of an answer.
@@ -69,11 +73,16 @@ class _Application(FastAPI):
         return self.openapi_schema
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, *, middleware: Sequence[Middleware] = (), preload: bool = True
+) -> FastAPI:
     """The ASGI application. Opens nothing: that is the lifespan's part. `app.state.engine` is there for the server.
+
+    `middleware` comes between our own and the routes. `preload` has the lifespan begin to import the upstream's SDK.
 
     Raises:
         pydantic.ValidationError: `settings` is None and the environment holds a value that does not fit.
+        pydantic_settings.SettingsError: `settings` is None and the secret with settings cannot be read.
         CatalogueError: the file of models cannot be read or understood.
     """
     settings = settings or Settings()
@@ -91,7 +100,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await pool.open(wait=False)
             stack.push_async_callback(pool.close)
             stack.push_async_callback(provider.aclose)
-            provider.preload()
+            if preload:
+                provider.preload()
             engine.start()
             stack.push_async_callback(engine.close)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -102,6 +112,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 authenticate=Authenticator(pool, settings, tasks),
                 catalogue=models,
                 listing=Listing(provider),
+                hand_over=_hand_over(settings, pool, engine),
                 admissions=await stack.enter_async_context(AdmissionQueue(pool)),
             )
 
@@ -109,11 +120,31 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # request, and every later request is matched twice.
     routes = [route for router in _ROUTERS for route in router.routes]
     # No redirects: behind a proxy that ends TLS they would lead to plain HTTP, and clients take their keys along.
-    app = _Application(title="Headwater", version=__version__, lifespan=lifespan, routes=routes, redirect_slashes=False)
+    app = _Application(
+        title="Headwater",
+        version=__version__,
+        lifespan=lifespan,
+        routes=routes,
+        middleware=middleware,
+        redirect_slashes=False,
+    )
     app.state.engine = engine
     error_handlers.register(app)
     _add_middleware(app, settings, engine)
     return app
+
+
+def _hand_over(settings: Settings, pool: Pool, engine: Engine) -> HandOver | None:
+    function = settings.background_function
+    if not settings.freezes or function is None:
+        return None
+
+    aws = Aws(settings.aws_region)
+
+    def invoke(id: UUID) -> None:
+        aws.invoke_later(function, {"headwater": "run", "completion_id": str(id)})
+
+    return HandOver(pool, engine, invoke)
 
 
 def _add_middleware(app: FastAPI, settings: Settings, engine: Engine) -> None:

@@ -26,12 +26,15 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 )
 @click.option("--model", envvar="HEADWATER_MODEL", help="Model named in the example; default: one that fits.")
 @click.option("--reload", is_flag=True, help="Start the app anew when its code changes.")
-def main(data: Path, model: str | None, reload: bool) -> None:
+@click.option("--on-lambda", is_flag=True, help="Run the app as a function of AWS Lambda, emulated here.")
+def main(data: Path, model: str | None, reload: bool, on_lambda: bool) -> None:
     """Start Headwater on this machine; Ctrl-C ends it. Its settings are read from the environment."""
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
+    if reload and on_lambda:
+        raise click.UsageError("--reload is not for --on-lambda.")
     try:
-        launch(Options(data=data, model=model, reload=reload), _settings())
+        launch(Options(data=data, model=model, reload=reload, on_lambda=on_lambda), _settings())
     except KeyboardInterrupt:
         click.echo("Headwater has ended.")
     except OSError as error:  # a full disk, a file of another user

@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ import click
 from app.config import Settings
 from local.addresses import answers, free_port, url_of
 from local.api import is_ready, key_works, make_key
-from local.app_process import running_app
+from local.app_process import running_app, running_function
 from local.banner import banner
 from local.database import Database, database
 from local.errors import LaunchError
@@ -26,6 +27,7 @@ class Options:
     data: Path
     model: str | None
     reload: bool
+    on_lambda: bool
 
 
 def launch(options: Options, settings: Settings) -> None:
@@ -65,8 +67,9 @@ def _serve(
         "HEADWATER_ADMIN_KEY": admin_key,
         "HEADWATER_CHAT_MODEL": chat_model,
     }
+    started = running_function if options.on_lambda else partial(running_app, reload=options.reload)
     with (
-        running_app(settings, given, port=port, reload=options.reload) as app,
+        started(settings, given, port=port) as app,
         remembered([app, *source.server], folder.own("children", port)),
     ):
         children = [*source.server, *store.server, app]

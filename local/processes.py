@@ -65,7 +65,7 @@ def running(
         user=account and account.pw_uid,
         group=account and account.pw_gid,
         extra_groups=account and [],
-        preexec_fn=_die_with_parent() if dies_with_us else None,  # noqa: PLW1509 - the launcher has no threads
+        preexec_fn=die_with_parent() if dies_with_us else None,  # noqa: PLW1509 - the launcher has no threads
     )
     try:
         yield Child(name, process)
@@ -107,7 +107,7 @@ def _kill_session(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def _die_with_parent() -> Callable[[], object] | None:
+def die_with_parent() -> Callable[[], object] | None:
     """A killed launcher shall leave no app that still answers. Only Linux can; elsewhere the next start clears up."""
     if sys.platform != "linux":
         return None

@@ -39,6 +39,9 @@ class Accepted(NamedTuple):
     admission: Admission
 
 
+Keep = Callable[[Connection, Accepted], Awaitable[None]]
+
+
 class Admissions:
     def __init__(self, settings: Settings, pool: Pool, engine: Engine, queue: AdmissionQueue) -> None:
         self._settings = settings
@@ -80,6 +83,25 @@ class Admissions:
 
         return await self._until_decided(attempt)
 
+    async def admit_for_another(
+        self, id: UUID, principal: Principal, request: CompletionRequest, keep: Keep
+    ) -> Accepted:
+        """As `admit`, of what an instance shall produce that is not known yet: `app/streaming/hand_over.py`.
+
+        `keep` writes down in the same transaction what that has to know.
+        """
+
+        async def attempt(_: UUID) -> Accepted:
+            lease = self._settings.background_patience
+            submission = self._submission(id, principal, id, request, lease=lease)
+            async with self._pool.connection() as conn, conn.transaction():
+                accepted = Accepted(submission, await admit(conn, submission))
+                if accepted.admission.outcome == "admitted":
+                    await keep(conn, accepted)
+            return accepted
+
+        return await self._until_decided(attempt)
+
     async def _until_decided(self, attempt: Callable[[UUID], Awaitable[Accepted]]) -> Accepted:
         for _ in range(_TRIES):
             instance = self._engine.instance.id
@@ -94,7 +116,9 @@ class Admissions:
             await self._cure(accepted.admission, instance)
         raise Unavailable("The request could not be admitted. Try again.", retry_after=1)
 
-    def _submission(self, id: UUID, principal: Principal, instance: UUID, request: CompletionRequest) -> Submission:
+    def _submission(
+        self, id: UUID, principal: Principal, instance: UUID, request: CompletionRequest, lease: float | None = None
+    ) -> Submission:
         stored = msgspec.json.encode({**held_back.without_tokens(request.body), "messages": request.messages})
         asked = Asked.of(request.body, stored, held_back.server_tools(request.body))
         return Submission(
@@ -102,7 +126,7 @@ class Admissions:
             principal=principal,
             instance=instance,
             home=self._settings.home,
-            lease=self._settings.lease,
+            lease=lease or self._settings.lease,
             max_history=self._settings.max_history,
             request=request,
             stored=stored,

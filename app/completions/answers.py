@@ -1,5 +1,7 @@
 """What a request for a completion is answered with: one that it has begun, or one that it had begun before."""
 
+import asyncio
+import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 from uuid import UUID
@@ -10,7 +12,7 @@ from app.domain.events import Error, parse
 from app.domain.limits import Limits
 from app.domain.message import MessageFold
 from app.domain.told_error import ToldError
-from app.streaming.generation import Generation
+from app.streaming.generation import Generation, LimitReached
 from app.streaming.log import Log
 from app.streaming.whole_answer import wait_for_end
 
@@ -55,21 +57,36 @@ class Begun:
 
 
 class Found:
-    """Running somewhere, or finished: all there is of it is its log."""
+    """Running somewhere, or finished: all there is of it is its log. `ends_by` is when the request's time is over."""
 
-    replayed = True
-
-    def __init__(self, id: UUID, source: AbstractContextManager[Log]) -> None:
+    def __init__(
+        self,
+        id: UUID,
+        source: AbstractContextManager[Log],
+        ends_by: float | None,
+        *,
+        replayed: bool,
+        limits: Limits | None = None,
+    ) -> None:
         self.id = id
-        self.limits = Limits()
+        self.replayed = replayed
+        self.limits = limits or Limits()
         self._source = source
+        self._ends_by = ends_by
 
     def reading(self) -> AbstractContextManager[Log]:
         return self._source
 
     async def whole(self, receive: Receive) -> MessageFold | None:
-        with self._source as log:
-            return _folded(log) if await wait_for_end(nullcontext(log), receive) else None
+        left = self._ends_by - time.time() if self._ends_by is not None else None
+        try:
+            async with asyncio.timeout(left):
+                with self._source as log:
+                    return _folded(log) if await wait_for_end(nullcontext(log), receive) else None
+        except TimeoutError:
+            raise LimitReached(
+                "The time of this request is over, not the answer's: ask for it later.", code="deadline"
+            ) from None
 
 
 def _folded(log: Log) -> MessageFold:

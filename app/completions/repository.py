@@ -120,6 +120,11 @@ class CompletionRow(msgspec.Struct, frozen=True):
     request: bytes | None = None
     content: bytes | None = None
 
+    @property
+    def waits(self) -> bool:
+        """It was handed over, and nobody has begun it yet."""
+        return self.instance_id == self.id
+
 
 class StreamRow(msgspec.Struct, frozen=True):
     """What resuming needs to know. `log` is there once it has ended, for as long as it is kept."""

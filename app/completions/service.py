@@ -17,7 +17,7 @@ from app.completions.answers import Answer, Begun, Found
 from app.completions.history import history, lift_system
 from app.completions.refusals import limits_of
 from app.completions.repository import CompletionRow, Connection, Filter, StreamRow
-from app.dependencies import CatalogueDep, EngineDep, PoolDep, RequestId, SettingsDep
+from app.dependencies import CatalogueDep, EndsBy, EngineDep, HandOverDep, PoolDep, RequestId, SettingsDep
 from app.domain.completion import CompletionRequest, Idempotency, Status
 from app.domain.errors import AppError, Conflict, Gone, InvalidRequest, NotFound, PermissionDenied
 from app.domain.ids import uuid7
@@ -25,6 +25,7 @@ from app.domain.principal import Principal
 from app.providers.base import ProviderRequest
 from app.streaming.billing import Account
 from app.streaming.generation import Admitted, Cancelled, Generation
+from app.streaming.hand_over import HandOver
 from app.streaming.interruption import LOST_AT_MOST
 from app.streaming.log import Log
 from app.streaming.settlement import decompress
@@ -52,13 +53,17 @@ class Completions:
         pool: PoolDep,
         engine: EngineDep,
         queue: AdmissionQueueDep,
+        hand_over: HandOverDep,
         request_id: RequestId,
+        ends_by: EndsBy,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
         self._pool = pool
         self._engine = engine
+        self._hand_over = hand_over
         self._request_id = request_id
+        self._ends_by = ends_by
         self._admissions = Admissions(settings, pool, engine, queue)
 
     async def create(self, principal: Principal, request: CompletionRequest) -> Answer:
@@ -72,12 +77,31 @@ class Completions:
         """
         request = self._with_upstreams_name(request)
         self._check(principal, request)
-        await self._engine.provider()  # the first caller may have to wait for it, before its answer's own clock runs
         id = uuid7()
+        if request.background and self._hand_over is not None:
+            return await self._handed_over(id, principal, request, self._hand_over)
+        await self._engine.provider()  # the first caller may have to wait for it, before its answer's own clock runs
         with self._engine.registry.place():
             accepted = await self._admissions.admit(id, principal, request)
             generation = self._launched(id, principal, accepted)
         return await self._answer(principal, accepted, generation)
+
+    async def _handed_over(
+        self, id: UUID, principal: Principal, request: CompletionRequest, hand_over: HandOver
+    ) -> Answer:
+        """Admitted here, and produced elsewhere."""
+
+        async def keep(conn: Connection, accepted: Accepted) -> None:
+            admitted = self._admitted(id, accepted)
+            # Only now is it known what came before, which other keys may have put there.
+            held_back.check(principal, admitted.request.body, admitted.request.body["messages"])
+            await hand_over.keep(conn, admitted)
+
+        accepted = await self._admissions.admit_for_another(id, principal, request, keep)
+        if accepted.admission.duplicate is not None:
+            return await self._again(principal, accepted.admission.duplicate)
+        await hand_over.send(id)
+        return Found(id, self._engine.source(id), self._ends_by, replayed=False, limits=limits_of(accepted.admission))
 
     async def create_prepared(self, principal: Principal, idempotency: Idempotency | None, prepare: Prepare) -> Answer:
         """As `create`, of a request that depends on what the store holds.
@@ -123,7 +147,7 @@ class Completions:
             await generation.started(self._settings.peek_timeout)
         source = await self.log(principal, id, 0)
         assert source is not None  # there is no end at position 0
-        return Found(id, source)
+        return Found(id, source, self._ends_by, replayed=True)
 
     def _with_upstreams_name(self, request: CompletionRequest) -> CompletionRequest:
         model = self._catalogue.upstream_name(request.model)
@@ -158,6 +182,7 @@ class Completions:
             on_disconnect=request.on_disconnect,
             request_id=self._request_id,
             account=Account(request.model, submission.asked, admission.reserved_input or 0, datetime.now(UTC)),
+            ends_by=self._ends_by,
         )
 
     async def get(self, principal: Principal, id: UUID) -> CompletionRow:
@@ -228,7 +253,9 @@ class Completions:
             return row
         async with self._pool.connection() as conn:
             await repository.request_cancel(conn, principal.tenant, id)
-        if generation := self._engine.registry.get(id):
+        if row.waits and self._hand_over is not None:
+            await self._hand_over.end(id, Cancelled("The completion was cancelled."))
+        elif generation := self._engine.registry.get(id):
             generation.stop(Cancelled("The completion was cancelled."))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CANCEL_WAIT):

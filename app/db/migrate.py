@@ -8,20 +8,23 @@ from alembic.config import Config
 from sqlalchemy import NullPool, create_engine, text
 
 from app.config import Settings
+from app.db.login import login_of, trusted
 
 # Any number that is ours: two migrations at once wait for each other. Transaction level, so it ends by itself.
 _LOCK = 0x4865_6164
 
 
-def migrate(database_url: str) -> None:
-    """Apply all migrations that the database does not have yet, in one transaction.
+def migrate(database_url: str, **parameters: object) -> None:
+    """Apply all migrations that the database does not have yet, in one transaction. `parameters` are more of libpq's.
 
     Raises:
         psycopg.OperationalError: the database cannot be reached.
     """
     # The URL goes to libpq as it is: SQLAlchemy's own form lacks service files, sockets and several hosts.
     engine = create_engine(
-        "postgresql+psycopg://", creator=lambda: psycopg.connect(database_url, connect_timeout=5), poolclass=NullPool
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(database_url, connect_timeout=5, **parameters),  # type: ignore[arg-type]
+        poolclass=NullPool,
     )
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -31,5 +34,17 @@ def migrate(database_url: str) -> None:
         command.upgrade(config, "head")
 
 
+def migrate_as(settings: Settings) -> None:
+    """The same with the database and the login of `settings`.
+
+    Raises:
+        psycopg.OperationalError: the database cannot be reached.
+        AwsError: there is no password for it to be had.
+    """
+    url = settings.database_url.get_secret_value()
+    login = login_of(settings)
+    migrate(url, **trusted(url), **(login() if login is not None else {}))
+
+
 if __name__ == "__main__":
-    migrate(Settings().database_url.get_secret_value())
+    migrate_as(Settings())

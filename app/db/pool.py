@@ -1,13 +1,12 @@
 """The connection pool. A connection is held for one statement or one transaction, never across a stream."""
 
-from typing import Any
-
-from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from app.config import Settings
+from app.db.connection import Connection, check
+from app.db.login import login_of, trusted
 
-Pool = AsyncConnectionPool[AsyncConnection[Any]]
+Pool = AsyncConnectionPool[Connection]
 
 
 def create_pool(settings: Settings) -> Pool:
@@ -16,8 +15,9 @@ def create_pool(settings: Settings) -> Pool:
     Nothing here pins a proxied connection: no prepared statements, no `SET`, no start-up `options`. The TCP settings
     (libpq, "Parameter Key Words") end a connection whose server vanished without a word.
     """
+    url = settings.database_url.get_secret_value()
     return AsyncConnectionPool(
-        settings.database_url.get_secret_value(),
+        url,
         min_size=settings.pool_min,
         max_size=settings.pool_max,
         timeout=settings.pool_timeout,
@@ -25,12 +25,16 @@ def create_pool(settings: Settings) -> Pool:
         # Past it the next caller tries anew: the pool's own pauses would outlast the outage by minutes.
         reconnect_timeout=2,
         name="headwater",
+        connection_class=Connection,
+        check=check if settings.freezes else None,
         kwargs={
+            "login": login_of(settings),
             "autocommit": True,
             "prepare_threshold": None,
             "connect_timeout": 5,
             "keepalives_idle": 30,
             "tcp_user_timeout": 10_000,
             "application_name": settings.service_name,
+            **trusted(url),
         },
     )

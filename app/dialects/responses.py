@@ -177,7 +177,7 @@ def _no_response() -> NotFound:
 def _object(row: CompletionRow) -> dict[str, Any]:
     head = stored_head(row)
     if row.status == Status.STREAMING:
-        return response(head, Ending(IN_PROGRESS))
+        return response(head, Ending(QUEUED if row.waits else IN_PROGRESS))
     if row.status == Status.COMPLETED:
         return stored(head, row.stop_reason, row.content, row.usage)
     return unfinished(head, row.error, row.content, row.usage)

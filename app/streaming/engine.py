@@ -58,7 +58,12 @@ class Engine:
         self._loop(self._recorder.run())
         self._loop(self._follower.run())
         self._loop(self.control.run())
-        self._loop(maintenance.run_forever(self._pool, self.settings, self.interruption, self._chores))
+        if not self.settings.freezes:  # it would be frozen with rows locked
+            self._loop(maintenance.run_forever(self._pool, self.settings, self.interruption, self._chores))
+
+    async def maintain(self) -> None:
+        """One maintenance run."""
+        await maintenance.run_once(self._pool, self.settings, self.interruption, self._chores)
 
     def _loop(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._loops.append(asyncio.create_task(coroutine))

@@ -5,15 +5,22 @@ keeps a silent connection open, drops a client that stopped reading, and always 
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from typing import Any, Final
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.domain.errors import AppError
 from app.streaming.log import Log
 from app.streaming.pulse import Pulse
+from app.streaming.settlement import error_end
 from app.wire.sse import HEADERS, KEEPALIVE, Encoder
+
+# Behind the time by which generations end: what those have to say last still reaches their readers.
+_READERS_STAY: Final = 5.0
 
 
 class EventStream(Response):
@@ -21,7 +28,8 @@ class EventStream(Response):
 
     `source` gives the log and is held open while the reader is there. `keepalive` is the longest silence and
     `send_timeout` the longest wait for a client that takes nothing, both in seconds. `opening` is sent before the first
-    event.
+    event. A reader that is still there when its request's time is over (`ends_by` in the request's state) is told so,
+    at the position from which it can read on.
     """
 
     def __init__(
@@ -44,14 +52,27 @@ class EventStream(Response):
         self._opening = opening
         self._pulse = Pulse(keepalive, send_timeout)
         self._gone = False
+        self._late = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         watch = asyncio.create_task(self._watch(receive))
+        timer = self._end_in_time(scope.get("state", {}))
         try:
             with self._source as log, self._pulse:
                 await self._stream(log, send)
         finally:
             watch.cancel()
+            if timer is not None:
+                timer.cancel()
+
+    def _end_in_time(self, state: dict[str, Any]) -> asyncio.TimerHandle | None:
+        if (ends_by := state.get("ends_by")) is None:
+            return None
+        return asyncio.get_running_loop().call_later(ends_by + _READERS_STAY - time.time(), self._be_late)
+
+    def _be_late(self) -> None:
+        self._late = True
+        self._pulse.wake()
 
     async def _stream(self, log: Log, send: Send) -> None:
         """Ends without a last chunk when the client left or stopped reading: the server then breaks the connection."""
@@ -60,7 +81,10 @@ class EventStream(Response):
         body = self._opening + self._frames(log) or KEEPALIVE
         more = True
         while more and not self._gone:
-            more = not log.ended or bool(log.after(self._folded))
+            if self._late and not log.ended:
+                body, more = body + self._too_late(), False
+            else:
+                more = not log.ended or bool(log.after(self._folded))
             if (body or not more) and not await self._pulse.send(send, body, more):
                 return
             if more and not self._gone:
@@ -68,7 +92,8 @@ class EventStream(Response):
 
     async def _next(self, log: Log) -> bytes:
         """The next frames, a sign of life when it is time for one, or nothing where events have no frame."""
-        if not log.ended and not log.after(self._folded) and not await self._pulse.wait(log.changed()):
+        idle = not self._late and not log.ended and not log.after(self._folded)
+        if idle and not await self._pulse.wait(log.changed()):
             return b"" if self._gone else KEEPALIVE
         return self._frames(log)
 
@@ -83,6 +108,10 @@ class EventStream(Response):
             return self._encoder.encode(events)
         self._encoder.skip([event for event in events if event.seq <= self._after])
         return self._encoder.encode([event for event in events if event.seq > self._after])
+
+    def _too_late(self) -> bytes:
+        error = AppError("The time of this request is over, not the answer's: read on from here.", code="deadline")
+        return self._encoder.encode([error_end(max(self._folded, self._after), error, None)])
 
     async def _watch(self, receive: Receive) -> None:
         """Servers do not raise from `send` when the client has left: somebody has to listen for it."""

@@ -58,13 +58,14 @@ _STATUSES: Final[dict[type[AppError], Status]] = {
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """A completion that is in the store and has to be produced."""
+    """A completion that is in the store and has to be produced, by the time `ends_by` (in seconds since 1970)."""
 
     id: UUID
     request: ProviderRequest
     on_disconnect: OnDisconnect
     request_id: str
     account: Account
+    ends_by: float | None = None
 
 
 class Generation:
@@ -184,17 +185,25 @@ class Generation:
     async def _pump(self) -> None:
         """From the upstream's reads into the log, until the message has stopped."""
         provider = await self._provider()  # the first one waits for the SDK's import, which is no part of its stream
+        longest, at_its_end = self._limit()
         try:
-            async with asyncio.timeout(self._settings.total_timeout):
+            async with asyncio.timeout(longest):
                 opened = await open_upstream(provider, self._admitted.request, self._settings, self._attempted)
                 try:
                     whole = await self._read(opened)
                 finally:
                     await opened.stream.aclose()
         except TimeoutError:
-            raise LimitReached(f"The stream was longer than {self._settings.total_timeout:g} s.") from None
+            raise at_its_end from None
         if not whole and self.fold.stop_reason is None:
             raise UpstreamError("The upstream ended the stream too early.", code="upstream_truncated")
+
+    def _limit(self) -> tuple[float, LimitReached]:
+        """How many seconds the stream may take, and what it ends with after them."""
+        longest = self._settings.total_timeout
+        if (ends_by := self._admitted.ends_by) is not None and (left := ends_by - time.time()) < longest:
+            return left, LimitReached("The time of the function that produced this answer is over.", code="deadline")
+        return longest, LimitReached(f"The stream was longer than {longest:g} s.")
 
     async def _read(self, opened: Opened) -> bool:
         """Take every read; False if the body ended before the message had stopped."""

@@ -55,6 +55,7 @@ class Interruption:
             ends = [await self._settlement(conn, id) for id in unfinished]
             if ends:
                 await repository.settle(conn, owner, ends)
+                await repository.forget_handed_over(conn, unfinished)
         return len(ends) == _AT_ONCE
 
     async def _settlement(self, conn: Connection, id: UUID) -> Settlement:

@@ -56,6 +56,11 @@ FOLLOW: LiteralString = (
 ACCOUNT: LiteralString = (
     "SELECT model, asked, reserved_input, created_at AS opened_at FROM ledger WHERE completion_id = %(id)s"
 )
+HAND_OVER: LiteralString = "INSERT INTO handed_over (completion_id, request) VALUES (%(id)s, %(request)b)"
+TAKE_OVER: LiteralString = (
+    "SELECT outcome, request, cancel_requested FROM take_over(%(id)s, %(instance)s, %(home)s, %(lease)s)"
+)
+FORGET_HANDED_OVER: LiteralString = "DELETE FROM handed_over WHERE completion_id = ANY (%(ids)b::uuid[])"
 STORED_LOG: LiteralString = "SELECT data FROM completion_logs WHERE completion_id = %(id)s"
 DELETE_OLD_LOGS: LiteralString = (
     "DELETE FROM completion_logs WHERE completion_id IN (SELECT completion_id FROM completion_logs"
@@ -86,6 +91,14 @@ class Asked(msgspec.Struct, frozen=True):
     alive: bool
     cancel_requested: bool
     readers_elsewhere: bool
+
+
+class TakenOver(msgspec.Struct, frozen=True):
+    """What the SQL function `take_over` decided; its comment says what the outcomes mean."""
+
+    outcome: str
+    request: bytes | None
+    cancel_requested: bool | None
 
 
 class Followed(msgspec.Struct, frozen=True):
@@ -137,6 +150,26 @@ async def record(
 async def settle(conn: Connection, owner: UUID, ends: Sequence[Settlement]) -> None:
     """Finish completions of `owner` that nobody writes any more."""
     await conn.execute(SETTLE, {"instance": owner} | _columns(ends))
+
+
+async def hand_over(conn: Connection, completion: UUID, request: bytes) -> None:
+    """Write down what another instance has to know of a completion that was just admitted."""
+    await conn.execute(HAND_OVER, {"id": completion, "request": request})
+
+
+async def take_over(conn: Connection, completion: UUID, instance: UUID, *, home: str, lease: float) -> TakenOver:
+    """Make `instance` the owner of what was handed over, if nobody was before."""
+    parameters = {"id": completion, "instance": instance, "home": home, "lease": timedelta(seconds=lease)}
+    async with conn.cursor(row_factory=class_row(TakenOver)) as cursor:
+        await cursor.execute(TAKE_OVER, parameters)
+        taken = await cursor.fetchone()
+    assert taken is not None
+    return taken
+
+
+async def forget_handed_over(conn: Connection, completions: Sequence[UUID]) -> None:
+    """Of those that ended before anybody had taken them over."""
+    await conn.execute(FORGET_HANDED_OVER, {"ids": list(completions)})
 
 
 async def control(

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -66,11 +67,16 @@ class Service:
 
 class StartService(Protocol):
     async def __call__(
-        self, *, database_url: str | None = None, upstream_url: str | None = None, **settings: object
+        self,
+        *,
+        database_url: str | None = None,
+        upstream_url: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        **settings: object,
     ) -> Service:
         """Start an instance, on the test's database and upstream unless others are given, and wait until it is ready.
 
-        `settings` are those of `app.config` by their names: `lease=3`.
+        `settings` are those of `app.config` by their names: `lease=3`; `environment` is what else it finds there.
         """
 
 
@@ -84,10 +90,16 @@ class Services:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     async def start(
-        self, *, database_url: str | None = None, upstream_url: str | None = None, **settings: object
+        self,
+        *,
+        database_url: str | None = None,
+        upstream_url: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        **settings: object,
     ) -> Service:
         port = _free_port()
-        environment = _environment(
+        whole = clean_environment(
+            **(environment or {}),
             DATABASE_URL=database_url or self._database_url,
             ANTHROPIC_BASE_URL=upstream_url or self._upstream_url,
             ANTHROPIC_API_KEY="the-upstreams-own-key",
@@ -96,7 +108,7 @@ class Services:
             **{f"HEADWATER_{name.upper()}": value for name, value in settings.items()},
         )
         log = self._folder / f"service-{len(self._processes) + 1}.log"
-        process = self._launch(environment, log)
+        process = self._launch(whole, log)
         url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=url, headers={"x-api-key": ADMIN_KEY}) as admin:
             assert await _becomes_ready(admin, process), f"exit code {process.poll()}\n{_text(log)}"
@@ -124,9 +136,10 @@ class Services:
             process.wait()
 
 
-def _environment(**settings: object) -> dict[str, str]:
+def clean_environment(**variables: object) -> dict[str, str]:
+    """That of this process without what is a developer's own, and with these."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-    return ours | {name: str(value) for name, value in settings.items()}
+    return ours | {name: str(value) for name, value in variables.items()}
 
 
 def _free_port() -> int:

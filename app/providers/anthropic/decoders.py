@@ -47,7 +47,7 @@ class EventStreamDecoder:
     """AWS's binary event stream, as Bedrock answers: each message wraps the JSON of one event in base64."""
 
     def __init__(self) -> None:
-        from botocore.eventstream import EventStreamBuffer, ParserError  # type: ignore[import-untyped]
+        from botocore.eventstream import EventStreamBuffer, ParserError
 
         self._buffer = EventStreamBuffer()
         self._malformed = (ParserError, msgspec.MsgspecError, UnicodeDecodeError)
