@@ -6,6 +6,7 @@ import os
 import tarfile
 from asyncio.subprocess import Process
 from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import suppress
 from typing import IO, Any, Final
 
 from app.domain.ids import uuid7
@@ -77,9 +78,11 @@ class Container:
         return f"exit status {(await _docker('wait', self._name)).decode().strip()}"
 
     async def stop(self, *, gently: bool) -> None:
-        if gently:
-            await _docker("stop", "--time", "2", self._name)
-        await _docker("rm", "--force", self._name)
+        """Also one that was never made, or has ended by itself."""
+        with suppress(DockerError):
+            if gently:
+                await _docker("stop", "--time", "2", self._name)
+            await _docker("rm", "--force", self._name)
         for process in (self._following, *self._processes):
             if process is not None:
                 await process.wait()

@@ -17,6 +17,7 @@ from local.aws_lambda.sandbox import Sandbox, SandboxError
 # Of a start that a snapshot is taken of, and of the hooks behind a restore.
 _SNAPSHOT_INIT: Final = 130.0
 _RESTORE: Final = 10.0
+_ENDED: Final = Failure("Sandbox.Ended", "The environment was ended.")
 
 
 class Environment:
@@ -32,9 +33,11 @@ class Environment:
         self._api = RuntimeApi(function, self._exchange)
         self._watching: list[asyncio.Task[None]] = []
         self._preparing = asyncio.Lock()
+        self._ending = asyncio.Lock()
         self._is_started = False
         self._is_restored = not function.snapstart
         self._is_frozen = False
+        self._has_ended = False
 
     @property
     def is_usable(self) -> bool:
@@ -99,7 +102,7 @@ class Environment:
         except Failure as failure:
             invocation.answer.end(failure)
         finally:
-            invocation.answer.end(Failure("Sandbox.Ended", "The environment was ended."))
+            invocation.answer.end(_ENDED)
         await self._freeze()
 
     async def _prepare(self) -> None:
@@ -137,16 +140,23 @@ class Environment:
         await self._exchange.failed()
 
     async def end(self, *, gently: bool) -> None:
-        """Tell extensions and processes, and kill what has not ended by then."""
-        if self._watching:
-            for task in self._watching:
-                task.cancel()
-            await self._thaw()
-            self._exchange.tell_extensions("SHUTDOWN", shutdownReason="spindown")
-            # Only an extension buys the function a warning.
-            await self._sandbox.stop(gently=gently and bool(self._exchange.extensions))
-        self._exchange.fail(Failure("Sandbox.Ended", "The environment was ended."))
-        await self._api.close()
+        """Tell extensions and processes, and kill what has not ended by then. It ends once, whoever asks for it."""
+        async with self._ending:
+            if not self._has_ended:
+                self._has_ended = True
+                if not gently:
+                    self._exchange.fail(_ENDED)  # before a process that dies last can still say something
+                await self._end_sandbox(gently=gently)
+                self._exchange.fail(_ENDED)
+                await self._api.close()
+
+    async def _end_sandbox(self, *, gently: bool) -> None:
+        for task in self._watching:
+            task.cancel()
+        await self._thaw()
+        self._exchange.tell_extensions("SHUTDOWN", shutdownReason="spindown")
+        # Only an extension buys the function a warning.
+        await self._sandbox.stop(gently=gently and bool(self._exchange.extensions))
 
     async def _watch(self, end: Coroutine[Any, Any, str]) -> None:
         self._exchange.fail(Failure("Runtime.ExitError", f"Runtime exited with error: {await end}"))

@@ -134,4 +134,4 @@ class Service:
             task.cancel()
         all_there_are = (*self.environments, *self._snapshots)
         await asyncio.gather(*(each.end(gently=True) for each in all_there_are), return_exceptions=True)
-        await self._tasks.__aexit__(kind, error, traceback)
+        await self._tasks.__aexit__(None, None, None)  # what went wrong outside is none of theirs
