@@ -42,7 +42,10 @@ Prepare = Callable[[Connection, UUID], Awaitable[CompletionRequest]]
 
 
 class Completions:
-    """One request's view of the completions: what endpoints of every dialect call."""
+    """One request's view of the completions: what endpoints of every dialect call.
+
+    `ends_by` is when the home's time for the request is over, in seconds since 1970; None where it has no such limit.
+    """
 
     def __init__(
         self,
@@ -95,7 +98,7 @@ class Completions:
         """Admitted here, and produced elsewhere."""
 
         async def keep(conn: Connection, accepted: Accepted) -> None:
-            admitted = self._admitted(id, accepted)
+            admitted = self._admitted(id, accepted, None)
             # Only now is it known what came before, which other keys may have put there.
             held_back.check(principal, admitted.request.body, admitted.request.body["messages"])
             await hand_over.keep(conn, admitted)
