@@ -177,6 +177,9 @@ class Settings(BaseSettings):
 
 
 def _in_secret(settings: type[BaseSettings], arn: str) -> PydanticBaseSettingsSource:
+    import boto3
+
+    boto3.setup_default_session()  # it would keep its credentials, over a memory snapshot as well
     try:
         return AWSSecretsManagerSettingsSource(
             settings, arn, region_name=arn.split(":")[3], case_sensitive=False, env_prefix="HEADWATER_"

@@ -59,7 +59,8 @@ class EventStream(Response):
         timer = self._end_in_time(scope.get("state", {}))
         try:
             with self._source as log, self._pulse:
-                await self._stream(log, send)
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                await self._stream(log, scope.get("state", {}).get("send", send))
         finally:
             watch.cancel()
             if timer is not None:
@@ -76,7 +77,6 @@ class EventStream(Response):
 
     async def _stream(self, log: Log, send: Send) -> None:
         """Ends without a last chunk when the client left or stopped reading: the server then breaks the connection."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         # Something is written at once in any case: it opens the stream through every hop.
         body = self._opening + self._frames(log) or KEEPALIVE
         more = True
@@ -84,7 +84,7 @@ class EventStream(Response):
             if self._late and not log.ended:
                 body, more = body + self._too_late(), False
             else:
-                more = not log.ended or bool(log.after(self._folded))
+                more = not log.ended or log.last_seq > self._folded
             if (body or not more) and not await self._pulse.send(send, body, more):
                 return
             if more and not self._gone:
@@ -92,7 +92,7 @@ class EventStream(Response):
 
     async def _next(self, log: Log) -> bytes:
         """The next frames, a sign of life when it is time for one, or nothing where events have no frame."""
-        idle = not self._late and not log.ended and not log.after(self._folded)
+        idle = not self._late and not log.ended and log.last_seq <= self._folded
         if idle and not await self._pulse.wait(log.changed()):
             return b"" if self._gone else KEEPALIVE
         return self._frames(log)

@@ -98,7 +98,7 @@ class Services:
         **settings: object,
     ) -> Service:
         port = _free_port()
-        whole = _environment(
+        whole = clean_environment(
             **(environment or {}),
             DATABASE_URL=database_url or self._database_url,
             ANTHROPIC_BASE_URL=upstream_url or self._upstream_url,
@@ -136,9 +136,10 @@ class Services:
             process.wait()
 
 
-def _environment(**settings: object) -> dict[str, str]:
+def clean_environment(**variables: object) -> dict[str, str]:
+    """That of this process without what is a developer's own, and with these."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-    return ours | {name: str(value) for name, value in settings.items()}
+    return ours | {name: str(value) for name, value in variables.items()}
 
 
 def _free_port() -> int:
