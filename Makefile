@@ -50,8 +50,8 @@ images:  ## Build the image of both homes and that of the buffered route (needs 
 # Apart: what is promised of start and end is promised of a machine that is not busy with other tests.
 .PHONY: test
 test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the database again on 16
-	$(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" --ignore tests/runtimes --ignore tests/homes --ignore tests/infra --ignore tests/compat/clients
-	$(PY) -m pytest -m "$(QUICK)" tests/runtimes
+	$(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" --ignore tests/runtimes --ignore tests/infra --ignore tests/compat/clients
+	$(PY) -m pytest -m "$(QUICK)" tests/runtimes --ignore tests/runtimes/homes
 	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
 
 .PHONY: test-all
@@ -60,7 +60,7 @@ test-all: pgbouncer $(OLD_SDK)/.installed test .venv/.compat  ## Run the tests, 
 
 .PHONY: test-runtimes
 test-runtimes: .venv/.dev adapter images  ## Run one suite on every home: processes, containers, Lambda (needs Docker, Rust)
-	$(PY) -m pytest tests/homes
+	$(PY) -m pytest tests/runtimes/homes
 
 .PHONY: pgbouncer
 pgbouncer:
