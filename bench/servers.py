@@ -156,7 +156,7 @@ def _sdk(upstream: int) -> dict[str, str]:
 
 
 @contextmanager
-def _headwater(upstream: int) -> Iterator[Running]:
+def headwater(upstream: int, variables: Mapping[str, str] | None = None) -> Iterator[Running]:
     """With all that it does in production: keys, limits, a budget, the durable log, the ledger."""
     with ExitStack() as stack:
         store = stack.enter_context(database())
@@ -166,6 +166,7 @@ def _headwater(upstream: int) -> Iterator[Running]:
             "HEADWATER_PORT": str(port),
             "HEADWATER_ADMIN_KEY": _ADMIN,
             **_sdk(upstream),
+            **(variables or {}),
         }
         process = stack.enter_context(python("app", environment=environment))
         wait_for(port, "/readyz")
@@ -226,8 +227,8 @@ def peer(name: str, command: str) -> Server:
 
 
 SERVERS: Final = (
-    Server("headwater", _headwater),
-    Server("headwater (Messages)", _headwater, "/v1/messages", _messages),
+    Server("headwater", headwater),
+    Server("headwater (Messages)", headwater, "/v1/messages", _messages),
     Server("naive", _naive),
     Server("nginx", _nginx, "/v1/messages", _messages),
     Server("upstream itself", _upstream_itself, "/v1/messages", _messages),
