@@ -96,6 +96,13 @@ zip: .venv/.tools  ## Make the zips for Lambda's own runtime, for arm64 and x86_
 	@scripts/make-zip arm64
 	@scripts/make-zip x86_64
 
+.PHONY: bench
+bench: .venv/.bench  ## Measure what a stream costs, beside the textbook server and nginx
+	$(PY) -m bench relay
+	$(PY) -m bench held
+	$(PY) -m bench many
+	$(PY) -m bench start
+
 # --- Pins ---
 
 COMPILE = $(PY) -m uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
@@ -107,6 +114,7 @@ IN_RUNTIME := boto3 botocore s3transfer jmespath python-dateutil six urllib3
 .PHONY: lock
 lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) pyproject.toml --group compat -c requirements/dev.txt -o requirements/compat.txt
 	$(COMPILE) pyproject.toml --group local -c requirements/dev.txt -o requirements/local.txt
 	$(COMPILE) pyproject.toml --group otel -c requirements/dev.txt -o requirements/app.txt
@@ -126,6 +134,11 @@ lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 .venv/.compat: requirements/compat.txt .venv/.dev
 	@echo "Installing the clients that are tried ..."
 	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/compat.txt || { $(UNINSTALLED); }
+	@touch $@
+
+.venv/.bench: requirements/bench.txt .venv/.dev
+	@echo "Installing what draws and prints ..."
+	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/bench.txt || { $(UNINSTALLED); }
 	@touch $@
 
 .venv/.local: requirements/local.txt .venv/.tools

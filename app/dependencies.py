@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from typing import Annotated, Any, Final, Protocol, TypedDict
+from typing import Annotated, Any, Final, NamedTuple, Protocol, TypedDict
 from uuid import UUID
 
 from fastapi import Depends, Header, Query, Request
@@ -43,36 +43,25 @@ class State(TypedDict):
     admissions: object
 
 
-def _settings(request: Request) -> Settings:
+# FastAPI runs a dependency that is no coroutine, also a class, in a thread: that takes longer than all it does here.
+async def _settings(request: Request) -> Settings:
     return request.state.settings  # type: ignore[no-any-return]
 
 
-def _pool(request: Request) -> Pool:
+async def _pool(request: Request) -> Pool:
     return request.state.pool  # type: ignore[no-any-return]
 
 
-def _engine(request: Request) -> Engine:
+async def _engine(request: Request) -> Engine:
     return request.state.engine  # type: ignore[no-any-return]
 
 
-def _catalogue(request: Request) -> Catalogue:
+async def _catalogue(request: Request) -> Catalogue:
     return request.state.catalogue  # type: ignore[no-any-return]
 
 
-def _listing(request: Request) -> Listing:
+async def _listing(request: Request) -> Listing:
     return request.state.listing  # type: ignore[no-any-return]
-
-
-def _hand_over(request: Request) -> HandOver | None:
-    return request.state.hand_over  # type: ignore[no-any-return]
-
-
-def _ends_by(request: Request) -> float | None:
-    return getattr(request.state, "ends_by", None)
-
-
-def _request_id(request: Request) -> str:
-    return request.state.request_id  # type: ignore[no-any-return]
 
 
 SettingsDep = Annotated[Settings, Depends(_settings)]
@@ -80,10 +69,6 @@ PoolDep = Annotated[Pool, Depends(_pool)]
 EngineDep = Annotated[Engine, Depends(_engine)]
 CatalogueDep = Annotated[Catalogue, Depends(_catalogue)]
 ListingDep = Annotated[Listing, Depends(_listing)]
-HandOverDep = Annotated[HandOver | None, Depends(_hand_over)]
-# When the time is over that the home has for this request, in seconds since 1970; None where it has no such limit.
-EndsBy = Annotated[float | None, Depends(_ends_by)]
-RequestId = Annotated[str, Depends(_request_id)]
 
 
 def credentials(request: Request) -> str:
@@ -178,18 +163,20 @@ def stream_position(value: str | None) -> int:
     return int(value)
 
 
-class Page:
+class Page(NamedTuple):
     """Where a list starts and how many items it may have. A cursor is the id of the last item already seen."""
 
-    def __init__(
-        self,
-        limit: Annotated[int, Query(ge=1, le=200, description="Items at the most.")] = 50,
-        cursor: Annotated[
-            str | None, Query(description="`next_cursor` of the page before.", json_schema_extra={"format": "uuid"})
-        ] = None,
-    ) -> None:
-        self.limit = limit
-        self.cursor = _cursor(cursor)
+    limit: int
+    cursor: UUID | None
+
+
+async def _page(
+    limit: Annotated[int, Query(ge=1, le=200, description="Items at the most.")] = 50,
+    cursor: Annotated[
+        str | None, Query(description="`next_cursor` of the page before.", json_schema_extra={"format": "uuid"})
+    ] = None,
+) -> Page:
+    return Page(limit, _cursor(cursor))
 
 
 def _cursor(value: str | None) -> UUID | None:
@@ -201,7 +188,7 @@ def _cursor(value: str | None) -> UUID | None:
         ) from None
 
 
-PageDep = Annotated[Page, Depends(Page)]
+PageDep = Annotated[Page, Depends(_page)]
 
 
 def page_of(items: list[dict[str, Any]], page: Page) -> dict[str, Any]:

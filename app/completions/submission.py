@@ -36,9 +36,7 @@ class Submission(msgspec.Struct, frozen=True):
 
     @property
     def stands_alone(self) -> bool:
-        """It goes on from nothing, and nobody has to wait for it."""
-        request = self.request
-        return request.conversation_id is None and request.previous_id is None and request.idempotency is None
+        return self.request.stands_alone
 
 
 async def admit(conn: Connection, submission: Submission) -> Admission:

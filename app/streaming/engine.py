@@ -15,6 +15,7 @@ from app.streaming import maintenance, repository
 from app.streaming.control import Control
 from app.streaming.follower import Follower
 from app.streaming.generation import Admitted, Generation
+from app.streaming.head_start import HeadStart
 from app.streaming.instance import Instance
 from app.streaming.interruption import Interruption
 from app.streaming.log import Log
@@ -90,8 +91,8 @@ class Engine:
             if self.registry.get(id) is None:
                 self.registry.abandoned.add(id)
 
-    def launch(self, admitted: Admitted) -> Generation:
-        generation = Generation(admitted, self.provider, self._recorder, self.prices, self.settings)
+    def launch(self, admitted: Admitted, head_start: HeadStart | None = None) -> Generation:
+        generation = Generation(admitted, self.provider, self._recorder, self.prices, self.settings, head_start)
         self.registry.launch(generation)
         return generation
 

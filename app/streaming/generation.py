@@ -9,6 +9,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import repeat
 from typing import Any, Final
 from uuid import UUID
 
@@ -24,10 +26,11 @@ from app.prices import Prices
 from app.providers.base import Provider, ProviderRequest
 from app.streaming.billing import Account, bill, counted
 from app.streaming.course import Course
+from app.streaming.head_start import HeadStart
 from app.streaming.log import Log
 from app.streaming.recorder import LeaseLost, Recorder, StorageUnavailable
 from app.streaming.settlement import MESSAGE_STOP, Settlement, error_end, settlement
-from app.streaming.upstream import Opened, open_upstream, read_event, stream_error
+from app.streaming.upstream import Open, Opened, open_upstream, read_event, stream_error
 from app.streaming.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
@@ -83,6 +86,7 @@ class Generation:
         recorder: Recorder,
         prices: Prices,
         settings: Settings,
+        head_start: HeadStart | None = None,
     ) -> None:
         self.id = admitted.id
         self.log = Log()
@@ -94,6 +98,7 @@ class Generation:
         self._recorder = recorder
         self._prices = prices
         self._settings = settings
+        self._head_start = head_start
         self._attempts = 0
         self._course = Course()
         self._started_at = time.monotonic()
@@ -206,11 +211,12 @@ class Generation:
         longest, at_its_end = self._limit()
         try:
             async with asyncio.timeout(longest):
-                opened = await open_upstream(provider, self._admitted.request, self._settings, self._attempted)
+                opened = await open_upstream(self._tries(provider), self._settings, self._attempted)
+                whole = False
                 try:
                     whole = await self._read(opened)
                 finally:
-                    await opened.stream.aclose()
+                    await opened.stream.aclose(at_end=whole)
         except TimeoutError:
             raise at_its_end from None
         if not whole and self.fold.stop_reason is None:
@@ -222,6 +228,13 @@ class Generation:
         if (ends_by := self._admitted.ends_by) is not None and (left := ends_by - time.time()) < longest:
             return left, LimitReached("The time of the function that produced this answer is over.", code="deadline")
         return longest, LimitReached(f"The stream was longer than {longest:g} s.")
+
+    def _tries(self, provider: Provider) -> Iterator[Open]:
+        """Ways to the upstream: the one that was made ready during the admission, if any, then new ones."""
+        head_start, self._head_start = self._head_start, None
+        if head_start is not None:
+            yield head_start.opened
+        yield from repeat(partial(provider.open, self._admitted.request))
 
     async def _read(self, opened: Opened) -> bool:
         """Take every read; False if the body ended before the message had stopped."""
@@ -268,7 +281,7 @@ class Generation:
         if self._first_event_ms is None:
             self._first_event_ms = (time.monotonic() - self._started_at) * 1000
             self._course.first_event = time.monotonic()
-            self._recorder.hurry()
+            self._recorder.begun()
 
     def _apply(self, body: Body) -> None:
         try:

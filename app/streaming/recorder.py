@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -37,6 +38,10 @@ TRANSIENT = (
     OSError,
     TimeoutError,
 )
+
+
+# A first event is recorded after so many seconds, or at the next tick if that comes sooner.
+_BEGINNING: Final = 0.02
 
 
 class LeaseLost(AppError):
@@ -107,6 +112,7 @@ class Recorder:
         self._committed: dict[UUID, asyncio.Future[None]] = {}
         self._wake = asyncio.Event()
         self.lag = Worst()
+        self._beginning: asyncio.TimerHandle | None = None
 
     def attach(self, id: UUID, log: Log, lost: Callable[[AppError], None]) -> None:
         self._attached[id] = Recorded(id, log, lost)
@@ -115,8 +121,13 @@ class Recorder:
         self._attached.pop(id, None)
 
     def hurry(self) -> None:
-        """Do not wait for the tick: a first event or an end is there."""
+        """Do not wait for the tick: an end is there."""
         self._wake.set()
+
+    def begun(self) -> None:
+        """A first event is there, which others may wait for: what begins or ends just after it goes along."""
+        if self._beginning is None:
+            self._beginning = asyncio.get_running_loop().call_later(_BEGINNING, self._wake.set)
 
     async def settle(self, end: Settlement) -> None:
         """Write the last of a stream and return once it is committed.
@@ -145,6 +156,9 @@ class Recorder:
             async with asyncio.timeout(self._tick if self._attached else None):
                 await self._wake.wait()
         self._wake.clear()
+        if self._beginning is not None:
+            self._beginning.cancel()
+            self._beginning = None
 
     def _collect(self) -> Batch:
         rows = [row for stream in self._attached.values() if (row := stream.row())]

@@ -20,11 +20,13 @@ SETTLEMENTS: LiteralString = (
     " %(errors)b::bytea[], %(attempts)b::int[], %(first_event_ms)b::float8[], %(end_seqs)b::bigint[],"
     " %(logs)b::bytea[], %(message_ids)b::uuid[], %(answers)b::bytea[], %(forget_input)b::boolean[], %(bills)b::text[]"
 )
-RECORD: LiteralString = (
-    "SELECT record(%(instance)s, %(ids)b::uuid[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(datas)b::bytea[], "
-    + SETTLEMENTS
-    + ")"
-)
+ROWS: LiteralString = "%(ids)b::uuid[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(datas)b::bytea[]"
+NO_ROWS: LiteralString = "'{}', '{}', '{}', '{}'"
+NO_SETTLEMENTS: LiteralString = "'{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'"
+# Most ticks have no end, and the end of a short answer comes without other events: each list is dear to convert.
+RECORD_EVENTS: LiteralString = f"SELECT record(%(instance)s, {ROWS}, {NO_SETTLEMENTS})"
+RECORD_ENDS: LiteralString = f"SELECT record(%(instance)s, {NO_ROWS}, {SETTLEMENTS})"
+RECORD: LiteralString = f"SELECT record(%(instance)s, {ROWS}, {SETTLEMENTS})"
 SETTLE: LiteralString = "SELECT settle(%(instance)s, " + SETTLEMENTS + ")"
 CONTROL: LiteralString = (
     "SELECT id, alive, cancel_requested, readers_elsewhere"
@@ -123,6 +125,15 @@ class Followed(msgspec.Struct, frozen=True):
     data: bytes | None
 
 
+def _event_columns(rows: Sequence[EventRow]) -> dict[str, object]:
+    return {
+        "ids": [row.id for row in rows],
+        "firsts": [row.first for row in rows],
+        "lasts": [row.last for row in rows],
+        "datas": [row.data for row in rows],
+    }
+
+
 def _columns(ends: Sequence[Settlement]) -> dict[str, object]:
     return {
         "ended": [end.id for end in ends],
@@ -146,14 +157,13 @@ async def record(
     conn: Connection, instance: UUID, rows: Sequence[EventRow], ends: Sequence[Settlement]
 ) -> frozenset[UUID]:
     """Write one tick; answers the completions that this instance may not write any more."""
-    parameters: dict[str, object] = {
-        "instance": instance,
-        "ids": [row.id for row in rows],
-        "firsts": [row.first for row in rows],
-        "lasts": [row.last for row in rows],
-        "datas": [row.data for row in rows],
-    }
-    cursor = await conn.execute(RECORD, parameters | _columns(ends))
+    statement = RECORD if rows and ends else RECORD_EVENTS if rows else RECORD_ENDS
+    parameters: dict[str, object] = {"instance": instance}
+    if rows:
+        parameters |= _event_columns(rows)
+    if ends:
+        parameters |= _columns(ends)
+    cursor = await conn.execute(statement, parameters)
     return frozenset([row[0] for row in await cursor.fetchall()])
 
 

@@ -56,7 +56,7 @@ class Upstream:
             raise read
         return list(read or ())
 
-    async def aclose(self) -> None:
+    async def aclose(self, *, at_end: bool = False) -> None:
         self.closed += 1
 
     async def count_tokens(self, request: ProviderRequest) -> bytes:

@@ -1,0 +1,10 @@
+"""Meters are found by their index."""
+
+from app.db.migrations.sql import run
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    run("0004_cheaper_meters.sql")
