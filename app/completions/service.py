@@ -83,11 +83,7 @@ class Completions:
             return await self._handed_over(id, principal, request, self._hand_over)
         # The first caller may have to wait for it, before its answer's own clock runs.
         provider = await self._engine.provider()
-        with (
-            counted_refusals(),
-            self._engine.registry.place(),
-            self._head_start(provider, request) as head_start,
-        ):
+        with counted_refusals(), self._engine.registry.place(), self._head_start(provider, request) as head_start:
             accepted = await self._admissions.admit(id, principal, request)
             generation = self._launched(id, principal, accepted, head_start)
         return await self._answer(principal, accepted, generation)
@@ -320,6 +316,7 @@ async def _completions(request: Request) -> Completions:
         state.admissions,
         state.hand_over,
         state.request_id,
+        # When the time is over that the home has for this request; elsewhere there is no such limit.
         getattr(state, "ends_by", None),
     )
 

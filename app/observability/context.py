@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from app.observability.logs import logger
-from app.observability.tracing import annotate
+from app.observability.tracing import annotate, untraced
 
 _arrived: ContextVar[float | None] = ContextVar("arrived", default=None)
 
@@ -38,11 +38,12 @@ def keys() -> dict[str, Any]:
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """For what a request happens to do that is not its own: lines in here have none of its keys."""
+    """For what a request happens to do that is not its own: lines in here have none of its keys, and it has no span."""
     kept = keys()
     logger.thread_safe_clear_keys()
     try:
-        yield
+        with untraced():
+            yield
     finally:
         logger.thread_safe_clear_keys()
         logger.thread_safe_append_keys(**kept)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.propagate import get_global_textmap, set_global_textmap
 from opentelemetry.propagators.aws import AwsXRayPropagator
@@ -62,6 +62,14 @@ class OpenTelemetry:
                 span.set_status(StatusCode.ERROR)
                 span.set_attribute("error.type", exc.code if isinstance(exc, AppError) else type(exc).__name__)
                 raise
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        token = attach(Context())
+        try:
+            yield
+        finally:
+            detach(token)
 
     def annotate(self, attributes: dict[str, Any]) -> None:
         trace.get_current_span().set_attributes(attributes)

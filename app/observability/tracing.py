@@ -28,6 +28,9 @@ class Tracing(Protocol):
     def span(self, name: str, parent: str | None) -> AbstractContextManager[object]:
         """A span within the current one, or within that of the `traceparent` header `parent`."""
 
+    def apart(self) -> AbstractContextManager[object]:
+        """In here, the current span is not."""
+
     def annotate(self, attributes: dict[str, Any]) -> None:
         """Put them on the current span."""
 
@@ -48,6 +51,9 @@ class _Off:
     provider = None
 
     def span(self, name: str, parent: str | None) -> AbstractContextManager[object]:
+        return _NO_SPAN
+
+    def apart(self) -> AbstractContextManager[object]:
         return _NO_SPAN
 
     def annotate(self, attributes: dict[str, Any]) -> None:
@@ -126,6 +132,11 @@ def traced(name: str) -> Callable[[Function[P, R]], Function[P, R]]:
         return call
 
     return decorate
+
+
+def untraced() -> AbstractContextManager[object]:
+    """For what a span happens to do that is not its own."""
+    return _current.apart()
 
 
 def annotate(**attributes: Any) -> None:

@@ -5,7 +5,7 @@ trace by a variable of the environment, which only that runtime sets. The one im
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 from aws_lambda_powertools import Tracer
@@ -36,6 +36,10 @@ class XRay:
             raise
         finally:
             self._provider.end_subsegment()
+
+    def apart(self) -> AbstractContextManager[None]:
+        """There is always one: what is told in here has one of its own."""
+        return self.span("apart", None)
 
     def annotate(self, attributes: dict[str, Any]) -> None:
         for name, value in attributes.items():

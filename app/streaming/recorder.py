@@ -111,8 +111,8 @@ class Recorder:
         self._ends: dict[UUID, Settlement] = {}
         self._committed: dict[UUID, asyncio.Future[None]] = {}
         self._wake = asyncio.Event()
-        self._beginning: asyncio.TimerHandle | None = None
         self.lag = Worst()
+        self._beginning: asyncio.TimerHandle | None = None
 
     def attach(self, id: UUID, log: Log, lost: Callable[[AppError], None]) -> None:
         self._attached[id] = Recorded(id, log, lost)

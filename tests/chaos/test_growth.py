@@ -1,4 +1,4 @@
-"""A million completions and ten million messages in the store: every request reads as little of it as of a small one."""
+"""A million completions and ten million messages in the store: a request reads as little as of a small one."""
 
 import time
 from collections.abc import Iterator
