@@ -9,6 +9,8 @@ from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import IO, Any, Final
 
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
+
 from app.domain.ids import uuid7
 from local.aws_lambda.function import Function
 from local.aws_lambda.sandbox import SandboxError, how_it_ends
@@ -65,6 +67,8 @@ class Container:
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
             return [f"/opt/{file.name}" for file in files if file.isfile()]
 
+    # Refused while something is just being started in it.
+    @retry(retry=retry_if_exception_type(DockerError), stop=stop_after_attempt(10), wait=wait_fixed(0.1), reraise=True)
     async def freeze(self) -> None:
         await _docker("pause", self._name)
 

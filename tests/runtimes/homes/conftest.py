@@ -1,6 +1,7 @@
 """One suite on every home: `make test-runtimes`. The results are printed as a table."""
 
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from local.addresses import free_port
 from local.upstream import SimulatedUpstream
 from tests.conftest import LOGS
 from tests.runtimes.homes.results import Results
+from tests.runtimes.homes.snapshots import SNAPSTART, Snapshot, snapshot
 from tests.runtimes.homes.targets import ALL, Home, Surroundings
 from tests.support.postgres import Postgres
 
@@ -36,6 +38,19 @@ async def home(request: pytest.FixtureRequest, around: Surroundings) -> AsyncIte
     """The home that the test's parameter names, started once for all tests on it."""
     async with ALL[request.param](around) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def snapshots(around: Surroundings) -> AsyncIterator[dict[str, Snapshot]]:
+    async with AsyncExitStack() as stack:
+        yield {name: await stack.enter_async_context(snapshot(around, name)) for name in SNAPSTART}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _snapshots_that_age_meanwhile(request: pytest.FixtureRequest) -> None:
+    """Taken first if they are wanted at all: they have to be old, and other tests take their time anyway."""
+    if any("snapshots" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("snapshots")
 
 
 @pytest.fixture(autouse=True)

@@ -73,7 +73,7 @@ async def test_twenty_streams_at_once_over_frozen_environments(makes: Any, aroun
             assert [events[-1].data for events in streams] == ["[DONE]"] * 20
             await cut_connections_while_frozen(around)
         assert not emulated.service.account.failures
-        assert len(emulated.service.account.inits) <= 20
+        assert len(emulated.service.account.inits) < 30  # most were used again
 
 
 async def test_a_caller_that_leaves_does_not_end_the_invocation(around: Surroundings) -> None:
