@@ -130,6 +130,8 @@ class Settings(BaseSettings):
     disconnect_grace: float = Field(default=10.0, ge=0, description="Unread for this long: cancelled, where asked for.")
     keepalive: float = Field(default=15.0, gt=0, description="Longest silence towards a reader.")
     send_timeout: float = Field(default=30.0, gt=0, description="A reader that takes nothing for this long is dropped.")
+    keep_alive: float = Field(default=75.0, gt=0, description="Longer than the load balancer keeps idle connections.")
+    ecs_agent_uri: OptionalText = Field(default=None, validation_alias="ECS_AGENT_URI")
     drain_grace: float = Field(default=100.0, ge=0, description="Generations may finish this long after SIGTERM.")
 
     record_tick: float = Field(default=0.1, gt=0)

@@ -1,8 +1,8 @@
 """The application: builds each part once, wires them, nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -77,11 +77,16 @@ class _Application(FastAPI):
 
 
 def create_app(
-    settings: Settings | None = None, *, middleware: Sequence[Middleware] = (), preload: bool = True
+    settings: Settings | None = None,
+    *,
+    middleware: Sequence[Middleware] = (),
+    preload: bool = True,
+    alongside: Callable[[Engine], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
     """The ASGI application. Opens nothing: that is the lifespan's part. `app.state.engine` is there for the server.
 
     `middleware` comes between our own and the routes. `preload` has the lifespan begin to import the upstream's SDK.
+    `alongside` is entered once the engine runs, and left before it is closed.
 
     Raises:
         pydantic.ValidationError: `settings` is None and the environment holds a value that does not fit.
@@ -111,6 +116,8 @@ def create_app(
             stack.push_async_callback(asyncio.to_thread, tracing.close)
             observability.started(settings)
             stack.push_async_callback(engine.close)
+            if alongside is not None:
+                await stack.enter_async_context(alongside(engine))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             yield State(
                 settings=settings,

@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from app.domain.ids import least_at
 from app.domain.principal import Tenant
 
 Connection = AsyncConnection[Any]
+
+# Ids have the time of an instance, rows that of the database: they may differ by so many seconds.
+_CLOCKS_DIFFER: Final = 3600
 
 ADMIT: LiteralString = (
     "SELECT outcome, busy_instance, busy_alive, duplicate, system, history_roles, history_contents, chain_requests,"
@@ -47,6 +51,8 @@ LIST: LiteralString = (
     " AND (%(cursor)s::uuid IS NULL OR c.id < %(cursor)s)"
     " AND (%(status)s::text IS NULL OR c.status = %(status)s)"
     " AND (%(conversation)s::uuid IS NULL OR c.conversation_id = %(conversation)s)"
+    # A time is looked for where ids of that time lie: to go through all that are newer, or older, takes too long.
+    " AND (%(earliest)s::uuid IS NULL OR c.id >= %(earliest)s) AND (%(latest)s::uuid IS NULL OR c.id < %(latest)s)"
     " AND (%(created_after)s::timestamptz IS NULL OR c.created_at >= %(created_after)s)"
     " AND (%(created_before)s::timestamptz IS NULL OR c.created_at < %(created_before)s)"
     " ORDER BY c.id DESC LIMIT %(limit)s"
@@ -164,13 +170,22 @@ async def get(conn: Connection, tenant: Tenant, id: UUID, lease: float) -> Compl
         return await cursor.fetchone()
 
 
+def _bounds(where: Filter) -> dict[str, UUID | None]:
+    """Between which ids the times of `where` lie."""
+    after, before = where.created_after, where.created_before
+    return {
+        "earliest": least_at(after.timestamp() - _CLOCKS_DIFFER) if after else None,
+        "latest": least_at(before.timestamp() + _CLOCKS_DIFFER) if before else None,
+    }
+
+
 async def list_page(
     conn: Connection, tenant: Tenant, where: Filter, cursor_id: UUID | None, limit: int, lease: float
 ) -> list[CompletionRow]:
     """The newest first; `limit` rows at the most, older than `cursor_id`."""
     parameters = {"tenant": tenant, "cursor": cursor_id, "limit": limit, "lease": timedelta(seconds=lease)}
     async with conn.cursor(row_factory=class_row(CompletionRow)) as cursor:
-        await cursor.execute(LIST, msgspec.structs.asdict(where) | parameters)
+        await cursor.execute(LIST, msgspec.structs.asdict(where) | _bounds(where) | parameters)
         return await cursor.fetchall()
 
 

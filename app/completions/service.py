@@ -42,7 +42,10 @@ Prepare = Callable[[Connection, UUID], Awaitable[CompletionRequest]]
 
 
 class Completions:
-    """One request's view of the completions: what endpoints of every dialect call."""
+    """One request's view of the completions: what endpoints of every dialect call.
+
+    `ends_by` is when the home's time for the request is over, in seconds since 1970; None where it has no such limit.
+    """
 
     def __init__(
         self,
@@ -172,7 +175,7 @@ class Completions:
             raise InvalidRequest("This home cannot run anything in the background.", param="background")
         held_back.check(principal, request.body, [msgspec.json.decode(message.content) for message in request.messages])
 
-    def _admitted(self, id: UUID, accepted: Accepted, head_start: HeadStart | None) -> Admitted:
+    def _admitted(self, id: UUID, accepted: Accepted, head_start: HeadStart | None = None) -> Admitted:
         submission, admission = accepted
         assert submission is not None
         request = submission.request
