@@ -19,6 +19,8 @@ from bench.servers import Running, Server, free_port, headwater, python, wait_fo
 
 _SILENT: Final = {"HEADWATER_LOG_LEVEL": "ERROR", "HEADWATER_EMF": "false"}
 _TOLD: Final = {"HEADWATER_EMF": "true", "HEADWATER_METRICS_KEY": "the-key-of-the-metrics"}
+# Else the spans of one load would be sent, and paid for, under the next.
+_AT_ONCE: Final = {"OTEL_BSP_SCHEDULE_DELAY": "200"}
 _OF_REQUESTS: Final = "requests"
 
 
@@ -27,7 +29,7 @@ def _telling(upstream: int, *, traces: bool) -> Iterator[Running]:
     port = free_port()
     with python("bench.observed", "--sink", str(port)):
         wait_for(port)
-        exporting = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"} if traces else {}
+        exporting = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}", **_AT_ONCE} if traces else {}
         with headwater(upstream, _TOLD | exporting) as running:
             yield running
 
