@@ -136,6 +136,16 @@ destroy: infra/node_modules/.installed  ## Remove both homes and what they stand
 bootstrap: infra/node_modules/.installed  ## Prepare an account's region for deployments, once
 	$(DEPLOYMENT) bootstrap
 
+.PHONY: tune
+tune: infra/node_modules/.installed  ## Measure the deployed function by its memory, and plot it (spends a little on the upstream)
+	$(DEPLOYMENT) deploy power-tuning $(CHOICES)
+	$(DEPLOYMENT) tune --stage $(STAGE)
+
+.PHONY: tune-local
+tune-local: .venv/.local .venv-infra/.installed  ## The same on this machine, with the image (needs Docker and `make run`)
+	$(PY) -m local.power_tuning .data/run.json tuning.json
+	$(DEPLOYMENT) plot
+
 .PHONY: test-infra
 test-infra: infra/node_modules/.installed  ## Check the templates, and deploy them to a cloud that is none
 	$(INFRA) -m pytest -n 2 --dist loadgroup --confcutdir=tests/infra tests/infra
