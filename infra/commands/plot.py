@@ -38,7 +38,7 @@ def draw(measured: list[tuple[int, float, float]], path: Path) -> None:
     (other,) = prices.plot(memory, [each * 1e6 for each in price], "s--", color="tab:orange", label="price")
     times.set(xlabel="memory, MB", ylabel="a request, ms", xticks=memory, ylim=(0, None))
     prices.set(ylabel="a million requests, US dollars", ylim=(0, None))
-    times.legend(handles=[line, other])
+    times.legend(handles=[line, other], loc="lower center")
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
