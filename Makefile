@@ -11,7 +11,7 @@ unexport PIP_REQUIRE_VIRTUALENV PIP_USER PIP_TARGET UV_CONSTRAINT UV_OVERRIDE PY
 PY := .venv/bin/python
 OLD_SDK := .venv-anthropic-0
 UV_INSTALL = uv pip install --quiet --require-hashes --no-build --compile-bytecode
-CODE := $(wildcard app local tests bench compare)
+CODE := app local tests bench $(patsubst %/__init__.py,%,$(wildcard compare/__init__.py))
 # What describes the deployment has an environment of its own, and is checked in it.
 INFRA := .venv-infra/bin/python
 # Tests that share what took long to make say so, and then stay on one worker.
@@ -50,8 +50,8 @@ images:  ## Build the image of both homes and that of the buffered route (needs 
 # Apart: what is promised of start and end is promised of a machine that is not busy with other tests.
 .PHONY: test
 test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the database again on 16
-	$(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" --ignore tests/runtimes --ignore tests/homes --ignore tests/infra --ignore tests/compat/clients
-	$(PY) -m pytest -m "$(QUICK)" tests/runtimes
+	$(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" --ignore tests/runtimes --ignore tests/infra --ignore tests/compat/clients
+	$(PY) -m pytest -m "$(QUICK)" tests/runtimes --ignore tests/runtimes/homes
 	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
 
 .PHONY: test-all
@@ -60,7 +60,7 @@ test-all: pgbouncer $(OLD_SDK)/.installed test .venv/.compat  ## Run the tests, 
 
 .PHONY: test-runtimes
 test-runtimes: .venv/.dev adapter images  ## Run one suite on every home: processes, containers, Lambda (needs Docker, Rust)
-	$(PY) -m pytest tests/homes
+	$(PY) -m pytest tests/runtimes/homes
 
 .PHONY: pgbouncer
 pgbouncer:
@@ -91,6 +91,13 @@ hooks: .venv/.dev  ## Let git run the checks before each commit
 .PHONY: openapi
 openapi: .venv/.dev  ## Write docs/openapi.json anew, and the answers that it shows
 	$(PY) -m tests.support.openapi
+
+.PHONY: bench
+bench: .venv/.bench  ## Measure what a stream costs, beside the textbook server and nginx
+	$(PY) -m bench relay
+	$(PY) -m bench held
+	$(PY) -m bench many
+	$(PY) -m bench start
 
 # --- What is deployed ---
 
@@ -161,9 +168,10 @@ IN_RUNTIME := boto3 botocore s3transfer jmespath python-dateutil six urllib3
 .PHONY: lock
 lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) pyproject.toml --group compat -c requirements/dev.txt -o requirements/compat.txt
 	$(COMPILE) pyproject.toml --group local -c requirements/dev.txt -o requirements/local.txt
-	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/app.txt
+	$(COMPILE) pyproject.toml --group otel -c requirements/dev.txt -o requirements/app.txt
 	$(COMPILE) pyproject.toml --group lambda -c requirements/dev.txt $(IN_RUNTIME:%=--no-emit-package %) -o requirements/lambda.txt
 	$(COMPILE) --group infra -c requirements/dev.txt -o requirements/infra.txt
 	$(COMPILE) --group tools -o requirements/tools.txt
@@ -181,6 +189,11 @@ lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 .venv/.compat: requirements/compat.txt .venv/.dev
 	@echo "Installing the clients that are tried ..."
 	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/compat.txt || { $(UNINSTALLED); }
+	@touch $@
+
+.venv/.bench: requirements/bench.txt .venv/.dev
+	@echo "Installing what draws and prints ..."
+	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/bench.txt || { $(UNINSTALLED); }
 	@touch $@
 
 .venv/.local: requirements/local.txt .venv/.tools

@@ -18,6 +18,7 @@ from app.config import Settings
 from app.entrypoints.task_protection import protection
 from app.head_limit import HeadLimit
 from app.main import create_app
+from app.observability import TracingMissing
 
 # Past the drain's grace: the last terminal events have to reach their readers.
 LAST_BYTES: Final = 10
@@ -50,6 +51,7 @@ def _application(settings: Settings) -> tuple[ASGIApp, Callable[[], None]]:
 
     Raises:
         CatalogueError: the file of models cannot be read or understood.
+        TracingMissing: traces are asked for, and what sends them is not installed.
     """
     if settings.lambda_function:
         from app.entrypoints.web_adapter import BehindWebAdapter
@@ -74,6 +76,9 @@ def main() -> int:
         app, begin_drain = _application(settings)
     except CatalogueError as exc:
         print(f"Setting models_file: {exc}", file=sys.stderr)  # noqa: T201
+        return 2
+    except TracingMissing as exc:
+        print(exc, file=sys.stderr)  # noqa: T201
         return 2
     config = uvicorn.Config(
         app,

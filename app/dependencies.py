@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from typing import Annotated, Any, Final, Protocol, TypedDict
+from typing import Annotated, Any, Final, NamedTuple, Protocol, TypedDict
 from uuid import UUID
 
 from fastapi import Depends, Header, Query, Request
@@ -13,6 +13,7 @@ from app.db.pool import Pool
 from app.domain.completion import Idempotency
 from app.domain.errors import InvalidRequest, PermissionDenied, Unauthenticated
 from app.domain.principal import Principal, Scope
+from app.observability import bind
 from app.providers.listing import Listing
 from app.streaming.engine import Engine
 from app.streaming.hand_over import HandOver
@@ -42,36 +43,25 @@ class State(TypedDict):
     admissions: object
 
 
-def _settings(request: Request) -> Settings:
+# FastAPI runs a dependency that is no coroutine, also a class, in a thread: that takes longer than all it does here.
+async def _settings(request: Request) -> Settings:
     return request.state.settings  # type: ignore[no-any-return]
 
 
-def _pool(request: Request) -> Pool:
+async def _pool(request: Request) -> Pool:
     return request.state.pool  # type: ignore[no-any-return]
 
 
-def _engine(request: Request) -> Engine:
+async def _engine(request: Request) -> Engine:
     return request.state.engine  # type: ignore[no-any-return]
 
 
-def _catalogue(request: Request) -> Catalogue:
+async def _catalogue(request: Request) -> Catalogue:
     return request.state.catalogue  # type: ignore[no-any-return]
 
 
-def _listing(request: Request) -> Listing:
+async def _listing(request: Request) -> Listing:
     return request.state.listing  # type: ignore[no-any-return]
-
-
-def _hand_over(request: Request) -> HandOver | None:
-    return request.state.hand_over  # type: ignore[no-any-return]
-
-
-def _ends_by(request: Request) -> float | None:
-    return getattr(request.state, "ends_by", None)
-
-
-def _request_id(request: Request) -> str:
-    return request.state.request_id  # type: ignore[no-any-return]
 
 
 SettingsDep = Annotated[Settings, Depends(_settings)]
@@ -79,13 +69,9 @@ PoolDep = Annotated[Pool, Depends(_pool)]
 EngineDep = Annotated[Engine, Depends(_engine)]
 CatalogueDep = Annotated[Catalogue, Depends(_catalogue)]
 ListingDep = Annotated[Listing, Depends(_listing)]
-HandOverDep = Annotated[HandOver | None, Depends(_hand_over)]
-# When the time is over that the home has for this request, in seconds since 1970; None where it has no such limit.
-EndsBy = Annotated[float | None, Depends(_ends_by)]
-RequestId = Annotated[str, Depends(_request_id)]
 
 
-def _credentials(request: Request) -> str:
+def credentials(request: Request) -> str:
     """The secret that came with the request: both headers that SDKs use, and a query parameter for `EventSource`."""
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and bearer.strip():
@@ -96,13 +82,19 @@ def _credentials(request: Request) -> str:
 
 
 async def authenticated(request: Request) -> Principal:
+    principal = await _authenticated(request)
+    bind(tenant=principal.tenant, key_id=str(principal.key_id) if principal.key_id is not None else None)
+    return principal
+
+
+async def _authenticated(request: Request) -> Principal:
     if token := request.query_params.get("token"):
         principal = await request.state.authenticate(token)
         if not principal.bound:
             # A key in a URL ends up in logs and histories; a token is good for minutes and for one thing only.
             raise Unauthenticated("Only a browser token may travel in the URL.", code="key_in_url")
         return principal  # type: ignore[no-any-return]
-    return await request.state.authenticate(_credentials(request))  # type: ignore[no-any-return]
+    return await request.state.authenticate(credentials(request))  # type: ignore[no-any-return]
 
 
 class Requires:
@@ -171,18 +163,20 @@ def stream_position(value: str | None) -> int:
     return int(value)
 
 
-class Page:
+class Page(NamedTuple):
     """Where a list starts and how many items it may have. A cursor is the id of the last item already seen."""
 
-    def __init__(
-        self,
-        limit: Annotated[int, Query(ge=1, le=200, description="Items at the most.")] = 50,
-        cursor: Annotated[
-            str | None, Query(description="`next_cursor` of the page before.", json_schema_extra={"format": "uuid"})
-        ] = None,
-    ) -> None:
-        self.limit = limit
-        self.cursor = _cursor(cursor)
+    limit: int
+    cursor: UUID | None
+
+
+async def _page(
+    limit: Annotated[int, Query(ge=1, le=200, description="Items at the most.")] = 50,
+    cursor: Annotated[
+        str | None, Query(description="`next_cursor` of the page before.", json_schema_extra={"format": "uuid"})
+    ] = None,
+) -> Page:
+    return Page(limit, _cursor(cursor))
 
 
 def _cursor(value: str | None) -> UUID | None:
@@ -194,7 +188,7 @@ def _cursor(value: str | None) -> UUID | None:
         ) from None
 
 
-PageDep = Annotated[Page, Depends(Page)]
+PageDep = Annotated[Page, Depends(_page)]
 
 
 def page_of(items: list[dict[str, Any]], page: Page) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from app.domain.errors import (
     NotFound,
     RateLimited,
     RequestTooLarge,
+    RequestTooSlow,
     Unavailable,
     Unprocessable,
 )
@@ -80,6 +81,8 @@ def error_response(error: AppError, scope: Scope, request_id: str) -> Response:
         headers["retry-after"] = str(math.ceil(error.retry_after))
     if error.should_retry is not None:
         headers["x-should-retry"] = str(error.should_retry).lower()
+    if isinstance(error, RequestTooSlow):
+        headers["connection"] = "close"  # the rest of the body may still come
     return Response(shape.body(error, request_id), shape.status(error), headers, shape.media_type)
 
 

@@ -16,7 +16,7 @@ from app.catalogue import Catalogue, Price
 from app.domain.usage import Counts
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelPrice
+    from genai_prices.types import ModelInfo, ModelPrice
 
 # Where the listed prices of the configured upstream are found. Claude on AWS is billed as by Anthropic.
 _PROVIDERS: Final = {"anthropic": "anthropic", "bedrock": "aws", "aws": "anthropic"}
@@ -125,12 +125,20 @@ def _own(price: Price) -> "ModelPrice":
     )
 
 
-def _listed(provider: str, model: str, speed: str | None, at: datetime) -> "ModelPrice | None":
+@lru_cache(maxsize=1000)
+def _model(provider: str, model: str) -> "ModelInfo | None":
+    """As listed in the package's data, which do not change while this process runs."""
     from genai_prices.data_snapshot import get_snapshot
 
     try:
-        _, found = get_snapshot().find_provider_model(model, None, provider, None)
+        return get_snapshot().find_provider_model(model, None, provider, None)[1]
     except LookupError:
+        return None
+
+
+def _listed(provider: str, model: str, speed: str | None, at: datetime) -> "ModelPrice | None":
+    found = _model(provider, model)
+    if found is None:
         return None
     context = {} if speed in _LISTED_SPEEDS else {"speed": speed}
     if context and not any(variant.when == context for variant in found.price_variants or ()):

@@ -1,4 +1,4 @@
-"""`python -m bench`: what a stream costs through Headwater and through its peers, in one run."""
+"""`python -m bench`: what a stream costs through Headwater and its peers. Only ratios within a run mean anything."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -6,15 +6,23 @@ from pathlib import Path
 
 import click
 import psutil
+from tabulate import tabulate
 
-from bench import figures, report
+from bench import figures, held, many, report, start, unread
 from bench.modes import MODES, Measured, Mode, measure, warm
 from bench.servers import SERVERS, Running, Server, free_port, nginx_program, peer, python, wait_for
 
 _NAMES = [server.name for server in SERVERS]
+_OURS = SERVERS[0]
+_PEERS_THAT_HOLD = ("headwater", "naive")
 
 
-@click.command()
+@click.group()
+def main() -> None:
+    """Measure, on this machine alone and on loopback; every load ends by itself."""
+
+
+@main.command()
 @click.option(
     "--mode", "modes", multiple=True, type=click.Choice([mode.name for mode in MODES]), help="All by default."
 )
@@ -23,7 +31,7 @@ _NAMES = [server.name for server in SERVERS]
 @click.option("--rounds", default=3, type=click.IntRange(1), show_default=True)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every measurement here.")
 @click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="Write a picture here (.svg or .png).")
-def main(
+def relay(
     modes: Sequence[str],
     servers: Sequence[str],
     peers: Sequence[str],
@@ -31,7 +39,7 @@ def main(
     json_path: Path | None,
     plot_path: Path | None,
 ) -> None:
-    """Measure CPU per event and time to the first text. Only ratios within one run mean anything."""
+    """CPU per event and per request, and the time to the first text."""
     chosen = [server for server in SERVERS if not servers or server.name in servers]
     if nginx_program() is None and any(server.name == "nginx" for server in chosen):
         click.echo("nginx is not installed, so it is left out.", err=True)
@@ -45,6 +53,36 @@ def main(
         report.write_json(measured, json_path)
     if plot_path is not None:
         report.plot(measured, plot_path)
+
+
+@main.command("held")
+@click.option("--streams", default=held.STREAMS, type=click.IntRange(1), show_default=True)
+def held_streams(streams: int) -> None:
+    """Memory of streams that wait for a silent upstream."""
+    _print(held.told([held.measure(server, streams) for server in SERVERS if server.name in _PEERS_THAT_HOLD]))
+
+
+@main.command("many")
+def many_streams() -> None:
+    """A thousand streams at once, and what they leave in Postgres."""
+    _print(many.told(many.measure(_OURS)))
+
+
+@main.command("start")
+@click.option("--rounds", default=start.ROUNDS, type=click.IntRange(1), show_default=True)
+def starts(rounds: int) -> None:
+    """From the start of a process to its first answer and first token."""
+    _print(start.told(start.measure(rounds)))
+
+
+@main.command("unread")
+def unread_streams() -> None:
+    """What readers that never read do to the others."""
+    _print(unread.told(unread.measure(_OURS)))
+
+
+def _print(rows: Sequence[dict[str, str]]) -> None:
+    click.echo(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True))
 
 
 def _peer(named: str) -> Server:

@@ -28,7 +28,6 @@ from app.wire.openai_responses import OpenAIResponsesEncoder
 from app.wire.plain import PlainEncoder
 from app.wire.sse import Encoder
 from app.wire.ui_message import UiMessageEncoder
-from bench.held_streams import app_process
 
 ROUNDS: Final = 15
 REPEATS: Final = 10
@@ -163,8 +162,14 @@ def _request(dialect: str) -> tuple[str, Json]:
     return "/v1/completions", {"input": "Go on.", "max_tokens": TOKENS}
 
 
+def _app_process(launcher: int) -> psutil.Process:
+    """The service among the children of `make run`."""
+    children = psutil.Process(launcher).children(recursive=True)
+    return next(child for child in children if child.cmdline()[-2:] == ["-m", "app"])
+
+
 async def service(run: Json) -> None:
-    app = app_process(run["pid"])
+    app = _app_process(run["pid"])
     for dialect in ENCODERS:  # what the first streams alone bring is not a cost of each
         await _burst(run, app, dialect)
     rounds = [{dialect: await _burst(run, app, dialect) for dialect in ENCODERS} for _ in range(BURSTS)]

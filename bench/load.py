@@ -20,8 +20,9 @@ _END: Final = b"\r\n0\r\n\r\n"
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """`request` is sent as it is, once for each stream, `at_once` of them at a time; `spread` of them is the time in
-    seconds over which the first ones begin, so that they are not in step. With `seconds` all are let go after that time.
+    """`request` is sent as it is, once for each stream, `at_once` of them at a time.
+
+    The first ones begin within `spread` seconds, so that they are not in step; after `seconds` all are let go.
     """
 
     port: int

@@ -50,10 +50,16 @@ class Running:
     """A server that is up. `beside` are processes that work for it and are reported apart: the database."""
 
     def __init__(
-        self, port: int, pid: int, headers: Mapping[str, str] | None = None, beside: int | None = None
+        self,
+        port: int,
+        pid: int,
+        headers: Mapping[str, str] | None = None,
+        beside: int | None = None,
+        database_url: str | None = None,
     ) -> None:
         self.port = port
         self.headers = headers or {}
+        self.database_url = database_url
         self._process = psutil.Process(pid)
         self._beside = psutil.Process(beside) if beside else None
 
@@ -67,6 +73,10 @@ class Running:
     def memory(self) -> int:
         """Bytes resident in its process tree."""
         return sum(each.memory_info().rss for each in _tree(self._process))
+
+    def files(self) -> int:
+        """Open files and sockets."""
+        return sum(each.num_fds() for each in _tree(self._process))
 
 
 def _tree(process: psutil.Process) -> list[psutil.Process]:
@@ -155,24 +165,28 @@ def _sdk(upstream: int) -> dict[str, str]:
     return {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{upstream}", "ANTHROPIC_API_KEY": "the-upstreams-own-key"}
 
 
+def headwater_environment(database_url: str, port: int, upstream: int) -> dict[str, str]:
+    return {
+        "DATABASE_URL": database_url,
+        "HEADWATER_PORT": str(port),
+        "HEADWATER_ADMIN_KEY": _ADMIN,
+        **_sdk(upstream),
+    }
+
+
 @contextmanager
-def _headwater(upstream: int) -> Iterator[Running]:
+def headwater(upstream: int, variables: Mapping[str, str] | None = None) -> Iterator[Running]:
     """With all that it does in production: keys, limits, a budget, the durable log, the ledger."""
     with ExitStack() as stack:
         store = stack.enter_context(database())
         port = free_port()
-        environment = {
-            "DATABASE_URL": store.url,
-            "HEADWATER_PORT": str(port),
-            "HEADWATER_ADMIN_KEY": _ADMIN,
-            **_sdk(upstream),
-        }
+        environment = headwater_environment(store.url, port, upstream) | dict(variables or {})
         process = stack.enter_context(python("app", environment=environment))
         wait_for(port, "/readyz")
-        yield Running(port, process.pid, {"authorization": f"Bearer {_make_key(port)}"}, store.pid)
+        yield Running(port, process.pid, {"authorization": f"Bearer {make_key(port)}"}, store.pid, store.url)
 
 
-def _make_key(port: int) -> str:
+def make_key(port: int) -> str:
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"x-api-key": _ADMIN}) as admin:
         made = admin.post("/v1/keys", json={"name": "bench", "scopes": ["completions"], "limits": _LIMITS})
         made.raise_for_status()
@@ -226,8 +240,8 @@ def peer(name: str, command: str) -> Server:
 
 
 SERVERS: Final = (
-    Server("headwater", _headwater),
-    Server("headwater (Messages)", _headwater, "/v1/messages", _messages),
+    Server("headwater", headwater),
+    Server("headwater (Messages)", headwater, "/v1/messages", _messages),
     Server("naive", _naive),
     Server("nginx", _nginx, "/v1/messages", _messages),
     Server("upstream itself", _upstream_itself, "/v1/messages", _messages),

@@ -29,7 +29,7 @@ Admin = Annotated[Principal, Depends(Requires(Scope.ADMIN))]
 TokenMaker = Annotated[Principal, Depends(Requires(Scope.COMPLETIONS))]
 
 
-def _id(key_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> UUID:
+async def _id(key_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> UUID:
     """What is no id names no key."""
     try:
         return UUID(key_id)
@@ -74,7 +74,7 @@ async def get_key(admin: Admin, key_id: KeyId, pool: PoolDep) -> KeyOut:
     return KeyOut.model_validate(key)
 
 
-def _authenticator(request: Request) -> Authenticator:
+async def _authenticator(request: Request) -> Authenticator:
     return request.state.authenticate  # type: ignore[no-any-return]
 
 

@@ -16,7 +16,7 @@ from app.domain.principal import Principal, Tenant
 router = APIRouter(prefix="/v1", tags=["oversight"])
 
 
-def _configured(admin: Admin) -> Principal:
+async def _configured(admin: Admin) -> Principal:
     if admin.key_id is not None:
         raise PermissionDenied("Only the configured admin key may do this.", code="admin_key_only")
     return admin

@@ -10,22 +10,27 @@ from uuid import UUID
 import msgspec
 from fastapi import Depends, Request
 
+from app.catalogue import Catalogue
 from app.completions import held_back, repository
 from app.completions.admission import Accepted, Admissions
 from app.completions.admission_queue import AdmissionQueue
 from app.completions.answers import Answer, Begun, Found
 from app.completions.history import history, lift_system
 from app.completions.refusals import limits_of
-from app.completions.repository import CompletionRow, Connection, Filter, StreamRow
-from app.dependencies import CatalogueDep, EndsBy, EngineDep, HandOverDep, PoolDep, RequestId, SettingsDep
+from app.completions.repository import Admission, CompletionRow, Connection, Filter, StreamRow
+from app.config import Settings
+from app.db.pool import Pool
 from app.domain.completion import CompletionRequest, Idempotency, Status
 from app.domain.errors import AppError, Conflict, Gone, InvalidRequest, NotFound, PermissionDenied
 from app.domain.ids import uuid7
 from app.domain.principal import Principal
-from app.providers.base import ProviderRequest
+from app.observability import Metric, bind, counted_refusals, keys, link, meter, traceparent
+from app.providers.base import Provider, ProviderRequest
 from app.streaming.billing import Account
+from app.streaming.engine import Engine
 from app.streaming.generation import Admitted, Cancelled, Generation
 from app.streaming.hand_over import HandOver
+from app.streaming.head_start import HeadStart
 from app.streaming.interruption import LOST_AT_MOST
 from app.streaming.log import Log
 from app.streaming.settlement import decompress
@@ -36,26 +41,22 @@ _CANCEL_WAIT = 2.0
 Prepare = Callable[[Connection, UUID], Awaitable[CompletionRequest]]
 
 
-def _admission_queue(request: Request) -> AdmissionQueue:
-    return request.state.admissions  # type: ignore[no-any-return]
-
-
-AdmissionQueueDep = Annotated[AdmissionQueue, Depends(_admission_queue)]
-
-
 class Completions:
-    """One request's view of the completions: what endpoints of every dialect call."""
+    """One request's view of the completions: what endpoints of every dialect call.
+
+    `ends_by` is when the home's time for the request is over, in seconds since 1970; None where it has no such limit.
+    """
 
     def __init__(
         self,
-        settings: SettingsDep,
-        catalogue: CatalogueDep,
-        pool: PoolDep,
-        engine: EngineDep,
-        queue: AdmissionQueueDep,
-        hand_over: HandOverDep,
-        request_id: RequestId,
-        ends_by: EndsBy,
+        settings: Settings,
+        catalogue: Catalogue,
+        pool: Pool,
+        engine: Engine,
+        queue: AdmissionQueue,
+        hand_over: HandOver | None,
+        request_id: str,
+        ends_by: float | None,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
@@ -80,10 +81,11 @@ class Completions:
         id = uuid7()
         if request.background and self._hand_over is not None:
             return await self._handed_over(id, principal, request, self._hand_over)
-        await self._engine.provider()  # the first caller may have to wait for it, before its answer's own clock runs
-        with self._engine.registry.place():
+        # The first caller may have to wait for it, before its answer's own clock runs.
+        provider = await self._engine.provider()
+        with counted_refusals(), self._engine.registry.place(), self._head_start(provider, request) as head_start:
             accepted = await self._admissions.admit(id, principal, request)
-            generation = self._launched(id, principal, accepted)
+            generation = self._launched(id, principal, accepted, head_start)
         return await self._answer(principal, accepted, generation)
 
     async def _handed_over(
@@ -92,12 +94,13 @@ class Completions:
         """Admitted here, and produced elsewhere."""
 
         async def keep(conn: Connection, accepted: Accepted) -> None:
-            admitted = self._admitted(id, accepted)
+            admitted = self._admitted(id, accepted, None)
             # Only now is it known what came before, which other keys may have put there.
             held_back.check(principal, admitted.request.body, admitted.request.body["messages"])
             await hand_over.keep(conn, admitted)
 
-        accepted = await self._admissions.admit_for_another(id, principal, request, keep)
+        with counted_refusals():
+            accepted = await self._admissions.admit_for_another(id, principal, request, keep)
         if accepted.admission.duplicate is not None:
             return await self._again(principal, accepted.admission.duplicate)
         await hand_over.send(id)
@@ -117,17 +120,27 @@ class Completions:
             self._check(principal, request)
             return request
 
-        with self._engine.registry.place():
+        with counted_refusals(), self._engine.registry.place():
             accepted = await self._admissions.prepare_and_admit(id, principal, idempotency, prepared)
             generation = self._launched(id, principal, accepted)
         return await self._answer(principal, accepted, generation)
 
-    def _launched(self, id: UUID, principal: Principal, accepted: Accepted) -> Generation | None:
+    def _head_start(self, provider: Provider, request: CompletionRequest) -> HeadStart | AbstractContextManager[None]:
+        """Of requests that are known before they are admitted: they go on from nothing, and are new."""
+        if not request.stands_alone or request.background:
+            return nullcontext()
+        return HeadStart(provider, self._provider_request(request, Admission("admitted")))
+
+    def _launched(
+        self, id: UUID, principal: Principal, accepted: Accepted, head_start: HeadStart | None = None
+    ) -> Generation | None:
         """None for a request that has its completion already."""
         if accepted.admission.duplicate is not None:
             return None
-        admitted = self._admitted(id, accepted)
-        generation = self._engine.launch(admitted)
+        admitted = self._admitted(id, accepted, head_start)
+        if head_start is not None:
+            head_start.go()
+        generation = self._engine.launch(admitted, head_start)
         _stop_if_held_back(generation, principal, admitted.request.body)
         return generation
 
@@ -162,10 +175,24 @@ class Completions:
             raise InvalidRequest("This home cannot run anything in the background.", param="background")
         held_back.check(principal, request.body, [msgspec.json.decode(message.content) for message in request.messages])
 
-    def _admitted(self, id: UUID, accepted: Accepted) -> Admitted:
+    def _admitted(self, id: UUID, accepted: Accepted, head_start: HeadStart | None = None) -> Admitted:
         submission, admission = accepted
         assert submission is not None
         request = submission.request
+        bind(completion_id=str(id), model=request.model)
+        return Admitted(
+            id=id,
+            request=head_start.request if head_start else self._provider_request(request, admission),
+            on_disconnect=request.on_disconnect,
+            request_id=self._request_id,
+            account=Account(request.model, submission.asked, admission.reserved_input or 0, datetime.now(UTC)),
+            ends_by=self._ends_by,
+            log_keys=keys(),
+            traceparent=traceparent(),
+        )
+
+    def _provider_request(self, request: CompletionRequest, admission: Admission) -> ProviderRequest:
+        """With the history that the admission has found."""
         body = dict(request.body)
         if admission.system is not None:
             body.setdefault("system", msgspec.json.decode(admission.system))
@@ -176,14 +203,7 @@ class Completions:
         if request.lift_system:
             messages = lift_system(body, messages)
         body["messages"] = messages
-        return Admitted(
-            id=id,
-            request=ProviderRequest(body, request.version or self._settings.upstream_version, request.betas),
-            on_disconnect=request.on_disconnect,
-            request_id=self._request_id,
-            account=Account(request.model, submission.asked, admission.reserved_input or 0, datetime.now(UTC)),
-            ends_by=self._ends_by,
-        )
+        return ProviderRequest(body, request.version or self._settings.upstream_version, request.betas)
 
     async def get(self, principal: Principal, id: UUID) -> CompletionRow:
         """
@@ -233,6 +253,9 @@ class Completions:
             row = await repository.stream_row(conn, principal.tenant, id)
         if row is None or not _within_bounds(principal, id, row.conversation_id):
             raise _no_completion()
+        meter.count(Metric.RESUMES)
+        bind(completion_id=str(id), resumed=True)
+        link(row.traceparent)
         if after > self._last_possible(id, row):
             raise InvalidRequest("The position lies beyond the end of the stream.", code="position_beyond_end")
         if row.status == Status.STREAMING:
@@ -282,7 +305,23 @@ def _stop_if_held_back(generation: Generation, principal: Principal, body: dict[
         generation.stop(exc)
 
 
-CompletionsDep = Annotated[Completions, Depends(Completions)]
+async def _completions(request: Request) -> Completions:
+    """One dependency for all that it is made of: each costs the request its share of FastAPI's resolving."""
+    state = request.state
+    return Completions(
+        state.settings,
+        state.catalogue,
+        state.pool,
+        state.engine,
+        state.admissions,
+        state.hand_over,
+        state.request_id,
+        # When the time is over that the home has for this request; elsewhere there is no such limit.
+        getattr(state, "ends_by", None),
+    )
+
+
+CompletionsDep = Annotated[Completions, Depends(_completions)]
 
 
 def _within_bounds(principal: Principal, id: UUID, conversation: UUID | None) -> bool:

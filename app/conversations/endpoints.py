@@ -1,7 +1,7 @@
 """`/v1/conversations` and their messages."""
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -31,7 +31,7 @@ from app.domain.principal import Principal, Scope
 router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
 
 
-def _id(conversation_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> UUID:
+async def _id(conversation_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> UUID:
     """What is no id names no conversation."""
     try:
         return UUID(conversation_id)
@@ -42,7 +42,7 @@ def _id(conversation_id: Annotated[str, Path(json_schema_extra={"format": "uuid"
 ConversationId = Annotated[UUID, Depends(_id)]
 
 
-def _within_bounds(
+async def _within_bounds(
     principal: Annotated[Principal, Depends(Requires(Scope.CONVERSATIONS, allow_bound=True))],
     conversation_id: ConversationId,
 ) -> Principal:
@@ -131,20 +131,22 @@ async def delete_conversation(
     await service.delete(pool, engine.interruption, caller.tenant, conversation_id)
 
 
-class MessagesPage:
+class MessagesPage(NamedTuple):
     """Where a list of messages starts. A cursor is the position of the last one already seen."""
 
-    def __init__(
-        self,
-        limit: Annotated[int, Query(ge=1, le=200, description="Items at the most.")] = 50,
-        cursor: Annotated[
-            str | None, Query(description="`next_cursor` of the page before.", json_schema_extra={"pattern": _POSITION})
-        ] = None,
-    ) -> None:
-        if cursor is not None and not re.fullmatch(_POSITION, cursor):
-            raise InvalidRequest("The cursor is not one that this API gave out.", code="invalid_cursor", param="cursor")
-        self.limit = limit
-        self.after = int(cursor or 0)
+    limit: int
+    after: int
+
+
+async def _messages_page(
+    limit: Annotated[int, Query(ge=1, le=200, description="Items at the most.")] = 50,
+    cursor: Annotated[
+        str | None, Query(description="`next_cursor` of the page before.", json_schema_extra={"pattern": _POSITION})
+    ] = None,
+) -> MessagesPage:
+    if cursor is not None and not re.fullmatch(_POSITION, cursor):
+        raise InvalidRequest("The cursor is not one that this API gave out.", code="invalid_cursor", param="cursor")
+    return MessagesPage(limit, int(cursor or 0))
 
 
 @router.get("/{conversation_id}/messages", summary="List messages")
@@ -153,7 +155,7 @@ async def list_messages(
     conversation_id: ConversationId,
     pool: PoolDep,
     settings: SettingsDep,
-    page: Annotated[MessagesPage, Depends(MessagesPage)],
+    page: Annotated[MessagesPage, Depends(_messages_page)],
 ) -> Response:
     """Messages in order. A page may end early, for its size in bytes: only `next_cursor` tells the end."""
     async with pool.connection() as conn:

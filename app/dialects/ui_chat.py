@@ -33,7 +33,7 @@ _STOP_WAIT: Final = 3.0
 _STOP_POLL: Final = 0.1
 
 
-def _caller(
+async def _caller(
     principal: Annotated[Principal, Depends(Requires(Scope.COMPLETIONS, allow_bound=True))],
     _: Annotated[Principal, Depends(Requires(Scope.CONVERSATIONS, allow_bound=True))],
 ) -> Principal:

@@ -67,6 +67,11 @@ class CompletionRequest(msgspec.Struct, frozen=True):
         return str(self.body["model"])
 
     @property
+    def stands_alone(self) -> bool:
+        """It goes on from nothing, and cannot have been sent before."""
+        return self.conversation_id is None and self.previous_id is None and self.idempotency is None
+
+    @property
     def turn(self) -> list[NewMessage]:
         """The messages that a conversation keeps."""
         return [message for message in self.messages if not (self.lift_system and message.role == SYSTEM)]

@@ -31,6 +31,8 @@ from app.openapi.headers import references
 from app.openapi.schemas import Components
 from app.streaming.generation import Cancelled, Interrupted
 
+# Not in RFC 9110, or by another name in Python's older versions.
+_PHRASES: Final = {413: "Content Too Large", 422: "Unprocessable Content", 529: "Overloaded"}
 _REQUEST_ID: Final = "req_01980000000070008000000000000000"
 _AS_ANTHROPICS_CLIENT: Final = Headers({"x-api-key": "-"})
 
@@ -172,7 +174,7 @@ def _response(status: int, told: Sequence[tuple[Shape, AppError]], components: C
         "examples": {_name(error, shape, len(schemas)): {"value": _body(shape, error)} for shape, error in told},
     }
     return {
-        "description": "Overloaded" if status == 529 else HTTPStatus(status).phrase,
+        "description": _PHRASES.get(status) or HTTPStatus(status).phrase,
         "headers": references(_headers(error for _, error in told)),
         "content": {told[0][0].media_type.partition(";")[0]: content},
     }

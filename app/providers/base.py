@@ -1,6 +1,6 @@
 """What a provider is: somebody who streams canonical events."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -33,13 +33,15 @@ class ProviderStream(Protocol):
             UpstreamError: the connection broke, stayed silent for too long or brought something else than events.
         """
 
-    async def aclose(self) -> None:
-        """Hang up, if the stream has not ended."""
+    async def aclose(self, *, at_end: bool = False) -> None:
+        """Hang up, if the stream has not ended; `at_end` says that its last event has been read."""
 
 
 class Provider(Protocol):
-    async def open(self, request: ProviderRequest) -> ProviderStream:
+    async def open(self, request: ProviderRequest, may_send: Awaitable[None] | None = None) -> ProviderStream:
         """Send the request once and return when the upstream has accepted it.
+
+        Nothing of it is sent before `may_send` is done; all that comes before sending may be.
 
         Raises:
             UpstreamError: it refused, or could not be reached.

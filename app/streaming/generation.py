@@ -9,7 +9,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from functools import partial
+from itertools import repeat
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -19,13 +21,16 @@ from app.domain.completion import OnDisconnect, Status
 from app.domain.errors import AppError, UpstreamError, UpstreamTimeout
 from app.domain.events import Body, Error, Event, MessageStop, name
 from app.domain.message import MessageFold
+from app.observability import Metric, bind, meter, traced, tracing
 from app.prices import Prices
 from app.providers.base import Provider, ProviderRequest
 from app.streaming.billing import Account, bill, counted
+from app.streaming.course import Course
+from app.streaming.head_start import HeadStart
 from app.streaming.log import Log
 from app.streaming.recorder import LeaseLost, Recorder, StorageUnavailable
 from app.streaming.settlement import MESSAGE_STOP, Settlement, error_end, settlement
-from app.streaming.upstream import Opened, open_upstream, read_event, stream_error
+from app.streaming.upstream import Open, Opened, open_upstream, read_event, stream_error
 from app.streaming.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
@@ -66,6 +71,9 @@ class Admitted(msgspec.Struct, frozen=True):
     request_id: str
     account: Account
     ends_by: float | None = None
+    # Of the request that was admitted: what its log lines have on them, and where it is in its trace.
+    log_keys: dict[str, Any] = {}
+    traceparent: str | None = None
 
 
 class Generation:
@@ -78,6 +86,7 @@ class Generation:
         recorder: Recorder,
         prices: Prices,
         settings: Settings,
+        head_start: HeadStart | None = None,
     ) -> None:
         self.id = admitted.id
         self.log = Log()
@@ -89,7 +98,9 @@ class Generation:
         self._recorder = recorder
         self._prices = prices
         self._settings = settings
+        self._head_start = head_start
         self._attempts = 0
+        self._course = Course()
         self._started_at = time.monotonic()
         self._first_event_ms: float | None = None
         self._pumping: asyncio.Task[None] | None = None
@@ -121,6 +132,7 @@ class Generation:
     def reading(self) -> Iterator[Log]:
         """A reader is there."""
         self._readers += 1
+        self._course.readers += 1
         try:
             yield self.log
         finally:
@@ -143,6 +155,14 @@ class Generation:
     # -- the task
 
     async def run(self) -> None:
+        with tracing("completion", parent=self._admitted.traceparent):
+            bind(**self._admitted.log_keys)
+            end = await self._run()
+            if self.settled:  # before readers have the end: behind it, a home may freeze this process
+                self._course.report(self._admitted.account.model, self.error, self.log)
+        self.log.append([end], end=True)
+
+    async def _run(self) -> Event:
         self._recorder.attach(self.id, self.log, self.stop)
         try:
             end = await self._commit(await self._produce())
@@ -150,7 +170,7 @@ class Generation:
             end = self._fail(exc)  # not settled: the control tick ends what the store holds
         finally:
             self._recorder.detach(self.id)
-        self.log.append([end], end=True)
+        return end
 
     async def _produce(self) -> Event:
         """Fill the log; answers the terminal event, which is not in it yet."""
@@ -168,13 +188,15 @@ class Generation:
             return self._fail(error)
         return Event(self.log.last_seq + 1, "message_stop", MESSAGE_STOP)
 
+    @traced("settle")
     async def _commit(self, end: Event) -> Event:
         """Write the final state; answers the terminal event, another one where that state cannot be written."""
         for bare in (False, True):
             if isinstance(self.error, (LeaseLost, StorageUnavailable)):
                 break
             try:
-                await self._recorder.settle(self._settlement(end, bare=bare))
+                self._course.settlement = self._settlement(end, bare=bare)
+                await self._recorder.settle(self._course.settlement)
             except AppError as exc:
                 end = self._fail(exc)
             else:
@@ -182,17 +204,19 @@ class Generation:
                 break
         return end
 
+    @traced("upstream")
     async def _pump(self) -> None:
         """From the upstream's reads into the log, until the message has stopped."""
         provider = await self._provider()  # the first one waits for the SDK's import, which is no part of its stream
         longest, at_its_end = self._limit()
         try:
             async with asyncio.timeout(longest):
-                opened = await open_upstream(provider, self._admitted.request, self._settings, self._attempted)
+                opened = await open_upstream(self._tries(provider), self._settings, self._attempted)
+                whole = False
                 try:
                     whole = await self._read(opened)
                 finally:
-                    await opened.stream.aclose()
+                    await opened.stream.aclose(at_end=whole)
         except TimeoutError:
             raise at_its_end from None
         if not whole and self.fold.stop_reason is None:
@@ -204,6 +228,13 @@ class Generation:
         if (ends_by := self._admitted.ends_by) is not None and (left := ends_by - time.time()) < longest:
             return left, LimitReached("The time of the function that produced this answer is over.", code="deadline")
         return longest, LimitReached(f"The stream was longer than {longest:g} s.")
+
+    def _tries(self, provider: Provider) -> Iterator[Open]:
+        """Ways to the upstream: the one that was made ready during the admission, if any, then new ones."""
+        head_start, self._head_start = self._head_start, None
+        if head_start is not None:
+            yield head_start.opened
+        yield from repeat(partial(provider.open, self._admitted.request))
 
     async def _read(self, opened: Opened) -> bool:
         """Take every read; False if the body ended before the message had stopped."""
@@ -221,6 +252,7 @@ class Generation:
 
     def _attempted(self) -> None:
         self._attempts += 1
+        self._course.ask()
 
     def _take(self, datas: Sequence[bytes]) -> bool:
         """Append one read's events to the log; True once the message has stopped."""
@@ -248,7 +280,8 @@ class Generation:
         self.log.append(events)
         if self._first_event_ms is None:
             self._first_event_ms = (time.monotonic() - self._started_at) * 1000
-            self._recorder.hurry()
+            self._course.first_event = time.monotonic()
+            self._recorder.begun()
 
     def _apply(self, body: Body) -> None:
         try:
@@ -263,6 +296,8 @@ class Generation:
         if not isinstance(exc, AppError):
             _log.error("generation failed", exc_info=exc)
             exc = AppError("Something went wrong on our side.")
+        if isinstance(exc, UpstreamError):
+            meter.count(Metric.UPSTREAM_ERRORS, exc.code)
         self.error = exc.with_traceback(None)  # its frames would keep this generation and its log alive
         return error_end(self.log.last_seq + 1, exc, self._admitted.request_id)
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -19,6 +20,7 @@ from app.config import Settings
 from app.db.pool import Pool
 from app.domain.errors import AppError
 from app.domain.events import join
+from app.observability import Worst
 from app.streaming import repository
 from app.streaming.instance import Instance
 from app.streaming.log import Log
@@ -36,6 +38,10 @@ TRANSIENT = (
     OSError,
     TimeoutError,
 )
+
+
+# A first event is recorded after so many seconds, or at the next tick if that comes sooner.
+_BEGINNING: Final = 0.02
 
 
 class LeaseLost(AppError):
@@ -105,6 +111,8 @@ class Recorder:
         self._ends: dict[UUID, Settlement] = {}
         self._committed: dict[UUID, asyncio.Future[None]] = {}
         self._wake = asyncio.Event()
+        self.lag = Worst()
+        self._beginning: asyncio.TimerHandle | None = None
 
     def attach(self, id: UUID, log: Log, lost: Callable[[AppError], None]) -> None:
         self._attached[id] = Recorded(id, log, lost)
@@ -113,8 +121,13 @@ class Recorder:
         self._attached.pop(id, None)
 
     def hurry(self) -> None:
-        """Do not wait for the tick: a first event or an end is there."""
+        """Do not wait for the tick: an end is there."""
         self._wake.set()
+
+    def begun(self) -> None:
+        """A first event is there, which others may wait for: what begins or ends just after it goes along."""
+        if self._beginning is None:
+            self._beginning = asyncio.get_running_loop().call_later(_BEGINNING, self._wake.set)
 
     async def settle(self, end: Settlement) -> None:
         """Write the last of a stream and return once it is committed.
@@ -143,6 +156,9 @@ class Recorder:
             async with asyncio.timeout(self._tick if self._attached else None):
                 await self._wake.wait()
         self._wake.clear()
+        if self._beginning is not None:
+            self._beginning.cancel()
+            self._beginning = None
 
     def _collect(self) -> Batch:
         rows = [row for stream in self._attached.values() if (row := stream.row())]
@@ -157,8 +173,9 @@ class Recorder:
                 async with asyncio.timeout(self._patience), self._pool.connection() as conn:
                     refused = await repository.record(conn, self._instance.id, batch.rows, batch.ends)
             except TRANSIENT as exc:
+                self.lag.add((loop.time() - started) * 1000)
                 _log.warning("recording failed, will be retried: %s", exc)
-                if loop.time() - started > self._patience or self._backlog() > self._buffer:
+                if loop.time() - started > self._patience or self.backlog() > self._buffer:
                     self.give_up()
                     return
                 await self._recover()
@@ -166,6 +183,7 @@ class Recorder:
                 await self._split(batch, exc)
                 return
             else:
+                self.lag.add((loop.time() - started) * 1000)
                 self._accept(batch, refused)
                 return
 
@@ -198,7 +216,7 @@ class Recorder:
         for end in batch.ends:
             self._resolve(end.id, error if end.id in refused else None)
 
-    def _backlog(self) -> int:
+    def backlog(self) -> int:
         """Bytes that wait to be written."""
         return sum(
             len(event.data) for stream in self._attached.values() for event in stream.log.after(stream.upto)

@@ -20,11 +20,13 @@ SETTLEMENTS: LiteralString = (
     " %(errors)b::bytea[], %(attempts)b::int[], %(first_event_ms)b::float8[], %(end_seqs)b::bigint[],"
     " %(logs)b::bytea[], %(message_ids)b::uuid[], %(answers)b::bytea[], %(forget_input)b::boolean[], %(bills)b::text[]"
 )
-RECORD: LiteralString = (
-    "SELECT record(%(instance)s, %(ids)b::uuid[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(datas)b::bytea[], "
-    + SETTLEMENTS
-    + ")"
-)
+ROWS: LiteralString = "%(ids)b::uuid[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(datas)b::bytea[]"
+NO_ROWS: LiteralString = "'{}', '{}', '{}', '{}'"
+NO_SETTLEMENTS: LiteralString = "'{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'"
+# Most ticks have no end, and the end of a short answer comes without other events: each list is dear to convert.
+RECORD_EVENTS: LiteralString = f"SELECT record(%(instance)s, {ROWS}, {NO_SETTLEMENTS})"
+RECORD_ENDS: LiteralString = f"SELECT record(%(instance)s, {NO_ROWS}, {SETTLEMENTS})"
+RECORD: LiteralString = f"SELECT record(%(instance)s, {ROWS}, {SETTLEMENTS})"
 SETTLE: LiteralString = "SELECT settle(%(instance)s, " + SETTLEMENTS + ")"
 CONTROL: LiteralString = (
     "SELECT id, alive, cancel_requested, readers_elsewhere"
@@ -44,6 +46,7 @@ STREAMING_FOR: LiteralString = (
     "SELECT id FROM completions WHERE instance_id = %(instance)s AND status = 'streaming'"
     " AND created_at < clock_timestamp() - %(age)s"
 )
+OWNERS: LiteralString = "SELECT id, tenant, key_id, model FROM completions WHERE id = ANY (%(ids)b::uuid[])"
 EVENTS: LiteralString = "SELECT first_seq, data FROM completion_events WHERE completion_id = %(id)s ORDER BY first_seq"
 FOLLOW: LiteralString = (
     "SELECT c.id, c.status, lease_holds(i.lease_until, i.dead_at, %(lease)s) AS owner_alive, c.instance_id, c.end_seq,"
@@ -101,6 +104,15 @@ class TakenOver(msgspec.Struct, frozen=True):
     cancel_requested: bool | None
 
 
+class Owner(msgspec.Struct, frozen=True):
+    """Who asked for a completion, and of which model."""
+
+    id: UUID
+    tenant: str
+    key_id: UUID | None
+    model: str
+
+
 class Followed(msgspec.Struct, frozen=True):
     """One stored row of a followed completion, or its state alone where there is nothing new."""
 
@@ -111,6 +123,15 @@ class Followed(msgspec.Struct, frozen=True):
     end_seq: int | None
     first_seq: int | None
     data: bytes | None
+
+
+def _event_columns(rows: Sequence[EventRow]) -> dict[str, object]:
+    return {
+        "ids": [row.id for row in rows],
+        "firsts": [row.first for row in rows],
+        "lasts": [row.last for row in rows],
+        "datas": [row.data for row in rows],
+    }
 
 
 def _columns(ends: Sequence[Settlement]) -> dict[str, object]:
@@ -136,14 +157,13 @@ async def record(
     conn: Connection, instance: UUID, rows: Sequence[EventRow], ends: Sequence[Settlement]
 ) -> frozenset[UUID]:
     """Write one tick; answers the completions that this instance may not write any more."""
-    parameters: dict[str, object] = {
-        "instance": instance,
-        "ids": [row.id for row in rows],
-        "firsts": [row.first for row in rows],
-        "lasts": [row.last for row in rows],
-        "datas": [row.data for row in rows],
-    }
-    cursor = await conn.execute(RECORD, parameters | _columns(ends))
+    statement = RECORD if rows and ends else RECORD_EVENTS if rows else RECORD_ENDS
+    parameters: dict[str, object] = {"instance": instance}
+    if rows:
+        parameters |= _event_columns(rows)
+    if ends:
+        parameters |= _columns(ends)
+    cursor = await conn.execute(statement, parameters)
     return frozenset([row[0] for row in await cursor.fetchall()])
 
 
@@ -219,6 +239,12 @@ async def streaming_for(conn: Connection, instance: UUID, seconds: float) -> lis
     """Completions of `instance` that have been streaming for longer than so many seconds."""
     cursor = await conn.execute(STREAMING_FOR, {"instance": instance, "age": timedelta(seconds=seconds)})
     return [row[0] for row in await cursor.fetchall()]
+
+
+async def owners(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, Owner]:
+    async with conn.cursor(row_factory=class_row(Owner)) as cursor:
+        await cursor.execute(OWNERS, {"ids": list(ids)})
+        return {owner.id: owner for owner in await cursor.fetchall()}
 
 
 async def event_rows(conn: Connection, completion: UUID) -> list[tuple[int, bytes]]:

@@ -1,7 +1,7 @@
 """Opening the upstream: as often as it takes to see a first event, while the caller can still be told otherwise."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -17,7 +17,8 @@ from tenacity import (
 from app.config import Settings
 from app.domain.errors import UpstreamError, UpstreamTimeout
 from app.domain.events import Body, Error, parse, well_formed
-from app.providers.base import Provider, ProviderRequest, ProviderStream
+from app.observability import Metric, meter
+from app.providers.base import ProviderStream
 
 _backoff = wait_exponential_jitter(multiplier=0.2, max=2)
 
@@ -30,10 +31,11 @@ class Opened:
         self.first = first
 
 
-async def open_upstream(
-    provider: Provider, request: ProviderRequest, settings: Settings, attempted: Callable[[], None]
-) -> Opened:
-    """Send the request until its first event is there; `attempted` is called before each try.
+Open = Callable[[], Awaitable[ProviderStream]]
+
+
+async def open_upstream(tries: Iterator[Open], settings: Settings, attempted: Callable[[], None]) -> Opened:
+    """Send the request until its first event is there; `attempted` is called before each of the `tries`.
 
     Another try starts only within `peek_timeout` of the first, so that every refusal can still be an HTTP status, and
     not before the upstream's `retry-after`.
@@ -45,13 +47,21 @@ async def open_upstream(
         retry=retry_if_exception(lambda exc: isinstance(exc, UpstreamError) and exc.retryable),
         stop=stop_after_attempt(settings.max_retries + 1) | stop_before_delay(settings.peek_timeout),
         wait=_wait,
+        before_sleep=_count_error,
         reraise=True,
     )
     async for attempt in attempts:
         with attempt:
             attempted()
-            return await _open_once(provider, request, settings.first_event_timeout)
+            return await _open_once(next(tries), settings.first_event_timeout)
     raise AssertionError("the last try either returned or raised")
+
+
+def _count_error(state: RetryCallState) -> None:
+    """The last try's is the generation's own."""
+    exc = state.outcome.exception() if state.outcome is not None else None
+    if isinstance(exc, UpstreamError):
+        meter.count(Metric.UPSTREAM_ERRORS, exc.code)
 
 
 def _wait(state: RetryCallState) -> float:
@@ -61,10 +71,10 @@ def _wait(state: RetryCallState) -> float:
     return _backoff(state) if asked is None else asked
 
 
-async def _open_once(provider: Provider, request: ProviderRequest, timeout: float) -> Opened:
+async def _open_once(open_stream: Open, timeout: float) -> Opened:
     try:
         async with asyncio.timeout(timeout):
-            stream = await provider.open(request)
+            stream = await open_stream()
             try:
                 return Opened(stream, await _first_events(stream))
             except BaseException:

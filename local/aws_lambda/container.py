@@ -6,7 +6,10 @@ import os
 import tarfile
 from asyncio.subprocess import Process
 from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import suppress
 from typing import IO, Any, Final
+
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from app.domain.ids import uuid7
 from local.aws_lambda.function import Function
@@ -64,6 +67,8 @@ class Container:
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
             return [f"/opt/{file.name}" for file in files if file.isfile()]
 
+    # Refused while something is just being started in it.
+    @retry(retry=retry_if_exception_type(DockerError), stop=stop_after_attempt(10), wait=wait_fixed(0.1), reraise=True)
     async def freeze(self) -> None:
         await _docker("pause", self._name)
 
@@ -77,9 +82,11 @@ class Container:
         return f"exit status {(await _docker('wait', self._name)).decode().strip()}"
 
     async def stop(self, *, gently: bool) -> None:
-        if gently:
-            await _docker("stop", "--time", "2", self._name)
-        await _docker("rm", "--force", self._name)
+        """Also one that was never made, or has ended by itself."""
+        with suppress(DockerError):
+            if gently:
+                await _docker("stop", "--time", "2", self._name)
+            await _docker("rm", "--force", self._name)
         for process in (self._following, *self._processes):
             if process is not None:
                 await process.wait()

@@ -6,21 +6,22 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from app.domain.ids import uuid7
-from local.addresses import free_port
 from local.aws_lambda.account import Account
 from local.aws_lambda.exchange import Exchange
 from local.aws_lambda.function import REGION, Function
 from local.aws_lambda.invocation import Failure, Invocation
+from local.aws_lambda.ports import port_for_application
 from local.aws_lambda.runtime_api import CREDENTIALS_PATH, RuntimeApi
 from local.aws_lambda.sandbox import Sandbox, SandboxError
 
 # Of a start that a snapshot is taken of, and of the hooks behind a restore.
 _SNAPSHOT_INIT: Final = 130.0
 _RESTORE: Final = 10.0
+_ENDED: Final = Failure("Sandbox.Ended", "The environment was ended.")
 
 
 class Environment:
-    """Frozen but for its start, its invocations and its end. `taken` is how many invocations are meant for it."""
+    """Frozen between its invocations. `taken` is how many of them are meant for it."""
 
     def __init__(self, function: Function, sandbox: Sandbox, tasks: asyncio.TaskGroup, account: Account) -> None:
         self.taken = 0
@@ -32,9 +33,11 @@ class Environment:
         self._api = RuntimeApi(function, self._exchange)
         self._watching: list[asyncio.Task[None]] = []
         self._preparing = asyncio.Lock()
+        self._ending = asyncio.Lock()
         self._is_started = False
         self._is_restored = not function.snapstart
         self._is_frozen = False
+        self._has_ended = False
 
     @property
     def is_usable(self) -> bool:
@@ -45,7 +48,7 @@ class Environment:
         return self.is_usable and self.taken < self._function.concurrency
 
     async def start(self) -> None:
-        """Start it, and freeze it when it waits for its first invocation, or is ready for its snapshot.
+        """Return when it waits for its first invocation, or is ready for its snapshot.
 
         Raises:
             Failure: it could not be started, or not in time.
@@ -59,7 +62,6 @@ class Environment:
         await self._within(limit, self._exchange.is_initialised, late)
         self._account.inits.append(_milliseconds_since(begun))
         self._is_started = True
-        await self._freeze()
 
     async def _start_sandbox(self) -> None:
         try:
@@ -99,8 +101,8 @@ class Environment:
         except Failure as failure:
             invocation.answer.end(failure)
         finally:
-            invocation.answer.end(Failure("Sandbox.Ended", "The environment was ended."))
-        await self._freeze()
+            invocation.answer.end(_ENDED)
+        await self.freeze()
 
     async def _prepare(self) -> None:
         """Start and restore it, if that has not been done.
@@ -137,21 +139,29 @@ class Environment:
         await self._exchange.failed()
 
     async def end(self, *, gently: bool) -> None:
-        """Tell extensions and processes, and kill what has not ended by then."""
-        if self._watching:
-            for task in self._watching:
-                task.cancel()
-            await self._thaw()
-            self._exchange.tell_extensions("SHUTDOWN", shutdownReason="spindown")
-            # Only an extension buys the function a warning.
-            await self._sandbox.stop(gently=gently and bool(self._exchange.extensions))
-        self._exchange.fail(Failure("Sandbox.Ended", "The environment was ended."))
-        await self._api.close()
+        """Tell extensions and processes, and kill what has not ended by then. It ends once, whoever asks for it."""
+        async with self._ending:
+            if not self._has_ended:
+                self._has_ended = True
+                if not gently:
+                    self._exchange.fail(_ENDED)  # before a process that dies last can still say something
+                await self._end_sandbox(gently=gently)
+                self._exchange.fail(_ENDED)
+                await self._api.close()
+
+    async def _end_sandbox(self, *, gently: bool) -> None:
+        for task in self._watching:
+            task.cancel()
+        await self._thaw()
+        self._exchange.tell_extensions("SHUTDOWN", shutdownReason="spindown")
+        # Only an extension buys the function a warning.
+        await self._sandbox.stop(gently=gently and bool(self._exchange.extensions))
 
     async def _watch(self, end: Coroutine[Any, Any, str]) -> None:
         self._exchange.fail(Failure("Runtime.ExitError", f"Runtime exited with error: {await end}"))
 
-    async def _freeze(self) -> None:
+    async def freeze(self) -> None:
+        """Stop it until it is needed, if that is what its function does."""
         if self._function.freezes and self.is_usable and not self._is_frozen:
             self._is_frozen = True
             await self._try(self._sandbox.freeze())
@@ -170,7 +180,7 @@ class Environment:
 
     def _variables(self) -> dict[str, str]:
         function = self._function
-        port = str(free_port("127.0.0.1"))
+        port = str(port_for_application())
         reserved = {
             "AWS_LAMBDA_RUNTIME_API": self._api.address,
             "AWS_LAMBDA_FUNCTION_NAME": function.name,

@@ -1,6 +1,7 @@
 """The service: finds or makes an environment for each invocation."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -10,6 +11,8 @@ from local.aws_lambda.environment import Environment
 from local.aws_lambda.function import Function
 from local.aws_lambda.invocation import Failure, Invocation
 from local.aws_lambda.sandbox import MakeSandbox
+
+_log = logging.getLogger(__name__)
 
 # Before the second and the third try of an asynchronous invocation that failed, in seconds.
 RETRIES: Final = (60.0, 120.0)
@@ -64,6 +67,7 @@ class Service:
         environment = self._make()
         self._snapshots.append(environment)
         await environment.start()
+        await environment.freeze()
 
     # --- Environments ---
 
@@ -97,6 +101,7 @@ class Service:
         environment.taken -= 1
         if invocation.answer.failure is not None:
             self.account.failed(invocation.answer.failure.type)
+            _log.warning("%s: %s", invocation.answer.failure.type, invocation.answer.failure)
         if environment in self.environments:  # to the end, as the last one used
             self.environments.remove(environment)
             self.environments.append(environment)
@@ -134,4 +139,4 @@ class Service:
             task.cancel()
         all_there_are = (*self.environments, *self._snapshots)
         await asyncio.gather(*(each.end(gently=True) for each in all_there_are), return_exceptions=True)
-        await self._tasks.__aexit__(kind, error, traceback)
+        await self._tasks.__aexit__(None, None, None)  # what went wrong outside is none of theirs

@@ -44,7 +44,7 @@ class Upstream:
     async def provider(self) -> Provider:
         return self
 
-    async def open(self, request: ProviderRequest) -> ProviderStream:
+    async def open(self, request: ProviderRequest, may_send: Awaitable[None] | None = None) -> ProviderStream:
         self.opened += 1
         return self
 
@@ -56,7 +56,7 @@ class Upstream:
             raise read
         return list(read or ())
 
-    async def aclose(self) -> None:
+    async def aclose(self, *, at_end: bool = False) -> None:
         self.closed += 1
 
     async def count_tokens(self, request: ProviderRequest) -> bytes:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,10 +45,10 @@ class Launched:
 
 
 @contextmanager
-def launched(data: Path, **settings: str) -> Iterator[Launched]:
+def launched(data: Path, *options: str, **settings: str) -> Iterator[Launched]:
     """Ready for use, and ended as by Ctrl-C in its terminal if the test has not ended it."""
     terminal = data / f"terminal-{uuid7()}.txt"
-    with terminal.open("w") as output, _started(data, output, settings) as process:
+    with terminal.open("w") as output, _started(data, output, settings, options) as process:
         try:
             yield Launched(process, _wait_for_run_file(data, process, terminal), terminal)
         finally:
@@ -56,9 +56,11 @@ def launched(data: Path, **settings: str) -> Iterator[Launched]:
                 os.killpg(process.pid, signal.SIGINT)
 
 
-def _started(data: Path, output: IO[str] | int, settings: Mapping[str, str]) -> subprocess.Popen[str]:
+def _started(
+    data: Path, output: IO[str] | int, settings: Mapping[str, str], options: Sequence[str] = ()
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "local"],
+        [sys.executable, "-m", "local", *options],
         cwd=ROOT,
         env=_environment(data, settings),
         stdout=output,

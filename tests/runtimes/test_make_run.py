@@ -136,3 +136,15 @@ def test_killed_launcher_leaves_a_folder_that_starts_again(data: Path) -> None:
         assert gone(left, 0)
         assert service.run["key"] == before["key"]
         assert len(_piece_times(service.run)) > 5
+
+
+def test_as_a_function_it_streams_and_is_billed(data: Path) -> None:
+    with launched(data, "--on-lambda") as service:
+        run, processes = service.run, service.descendants()
+        assert len(_piece_times(run)) > 5
+        service.process.send_signal(signal.SIGINT)
+        assert service.exit_code() == 0, service.said
+    assert gone(processes, 0.2)
+    assert re.search(r"^cold starts +[1-9]", service.said, re.MULTILINE)
+    assert re.search(r"^billed +[0-9]+ ms", service.said, re.MULTILINE)
+    assert "failed" not in service.said

@@ -36,13 +36,17 @@ _QUICK: Final = {
 class Postgres:
     """A server for the time of a `with`. Start and stop it from the main thread: the server dies with that thread.
 
-    It listens on a socket in `folder` alone, which only this user of the machine can reach. `log` is its log.
+    It listens on a socket in `folder` alone, which only this user of the machine can reach; with `port`, on loopback
+    too, and its URLs say so, for containers. `log` is its log.
     """
 
-    def __init__(self, *, version: int = VERSION, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *, version: int = VERSION, settings: Mapping[str, str] | None = None, port: int | None = None
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="headwater-pg-"))
         self.log = self.folder / "log"
         self._version = version
+        self._port = port
         self._settings = _QUICK | dict(settings or {})
         self._data = self.folder / "data"
         self._account = account_beside_root([self.folder, program("postgres", version)])
@@ -51,12 +55,15 @@ class Postgres:
         self._has_template = False
 
     def url(self, database: str = "postgres") -> str:
+        if self._port:
+            return f"postgresql://postgres@127.0.0.1:{self._port}/{database}"
         return f"postgresql://postgres@/{database}?host={quote(str(self.folder), safe='')}&port=5432"
 
     def start(self) -> None:
         """Return when it answers."""
         options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
-        command = [str(program("postgres", self._version)), "-D", str(self._data), "-k", str(self.folder), "-h", ""]
+        listen = ["-h", "127.0.0.1", "-p", str(self._port)] if self._port else ["-h", ""]
+        command = [str(program("postgres", self._version)), "-D", str(self._data), "-k", str(self.folder), *listen]
         log = self._running.enter_context(self.log.open("ab"))
         server = self._running.enter_context(
             running(

@@ -1,25 +1,26 @@
 """Claude through the official SDK: Anthropic's API (or anything that speaks it), Amazon Bedrock, Claude on AWS.
 
-The SDK does transport, authentication and error classes. It does not build its typed events: the body is read as
-bytes, which costs an eighth of that (docs/architecture.md).
+The SDK does requests, authentication and error classes. It does not build its typed events: the body is read as bytes,
+which costs an eighth of that (docs/performance.md).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
 import anthropic
 import httpx2
 import msgspec
-from anthropic import AsyncAnthropic, AsyncAnthropicAWS, AsyncAnthropicBedrock, DefaultAioHttpClient
-from anthropic._response import AsyncAPIResponse
+from anthropic import AsyncAnthropic, AsyncAnthropicAWS, AsyncAnthropicBedrock
 
 from app.config import Settings
 from app.domain.errors import UpstreamError
-from app.providers.anthropic.decoders import Decoder, EventStreamDecoder, SseDecoder
-from app.providers.anthropic.errors import connection_error, not_configured, status_error, unsendable
+from app.observability import trace_headers
+from app.providers.anthropic.errors import errors_as_ours, not_configured
+from app.providers.anthropic.http_client import create_http_client, is_direct
+from app.providers.anthropic.stream import event_stream
 from app.providers.base import ProviderRequest, ProviderStream, UpstreamModel
+from app.providers.transport import MAY_SEND
 
 Client = AsyncAnthropic | AsyncAnthropicBedrock | AsyncAnthropicAWS
 
@@ -32,25 +33,18 @@ class _Listed(msgspec.Struct, frozen=True):
     data: list[UpstreamModel]
 
 
-def create_client(settings: Settings) -> Client:
+def create_client(settings: Settings, http_client: httpx2.AsyncClient) -> Client:
     """The SDK's client for the configured upstream; AWS credentials come from the environment, as its SDKs read it.
 
     Its own retries are off: ours know when the first event was and what was told to the caller.
     """
-    http_client = DefaultAioHttpClient(
-        limits=httpx2.Limits(max_connections=settings.max_streams + 50, max_keepalive_connections=100),
-        timeout=httpx2.Timeout(
-            connect=settings.connect_timeout,
-            read=None,  # silence is noticed by the generation, which knows what it is waiting for
-            write=settings.idle_timeout,
-            pool=settings.connect_timeout,
-        ),
-    )
     options: dict[str, Any] = {
         "max_retries": 0,
         "http_client": http_client,
         "base_url": settings.upstream_base_url,
         "timeout": http_client.timeout,
+        # Its spans are ours already, and its way of ending them costs each read of a body.
+        "open_telemetry": False,
     }
     match settings.upstream:
         case "bedrock":
@@ -70,16 +64,21 @@ class AnthropicProvider:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._direct = is_direct()
+        http_client = create_http_client(settings)
         try:
-            self._client = create_client(settings)
+            self._client = create_client(settings, http_client)
         except (anthropic.AnthropicError, ValueError) as exc:
             raise not_configured(exc) from exc
         self._bedrock = settings.upstream == "bedrock"
         self._count_timeout = settings.first_event_timeout
 
-    async def open(self, request: ProviderRequest) -> ProviderStream:
+    async def open(self, request: ProviderRequest, may_send: Awaitable[None] | None = None) -> ProviderStream:
+        if may_send is not None and not self._direct:
+            await may_send  # that client sends at once
+        MAY_SEND.set(may_send)
         body = dict(request.body)
-        with _errors_as_ours():
+        with errors_as_ours():
             response = await self._client.messages.with_streaming_response.create(
                 model=body.pop("model"),
                 max_tokens=body.pop("max_tokens"),
@@ -88,7 +87,7 @@ class AnthropicProvider:
                 extra_body=body | self._version_field(request),
                 extra_headers=_headers(request),
             ).__aenter__()
-        return await _event_stream(response)
+        return await event_stream(response)
 
     def _version_field(self, request: ProviderRequest) -> dict[str, str]:
         """Bedrock reads the version from the body, where the older one has another name."""
@@ -96,7 +95,7 @@ class AnthropicProvider:
 
     async def count_tokens(self, request: ProviderRequest) -> bytes:
         body = dict(request.body)
-        with _errors_as_ours():
+        with errors_as_ours():
             async with asyncio.timeout(self._count_timeout):
                 response = await self._client.messages.with_raw_response.count_tokens(
                     model=body.pop("model"),
@@ -109,7 +108,7 @@ class AnthropicProvider:
     async def models(self) -> Sequence[UpstreamModel]:
         if isinstance(self._client, AsyncAnthropicBedrock):
             return ()
-        with _errors_as_ours():
+        with errors_as_ours():
             response = await self._client.models.with_raw_response.list(limit=_ALL_MODELS)
             listed = await response.read()
         try:
@@ -121,54 +120,8 @@ class AnthropicProvider:
         await self._client.close()
 
 
-@contextmanager
-def _errors_as_ours() -> Iterator[None]:
-    try:
-        yield
-    except anthropic.APIStatusError as exc:
-        raise status_error(exc) from exc
-    except (anthropic.APIConnectionError, httpx2.HTTPError, OSError) as exc:
-        raise connection_error(exc) from exc
-    except (anthropic.AnthropicError, ValueError) as exc:
-        raise unsendable() from exc
-    except (TypeError, RuntimeError) as exc:  # what the SDK raises for want of credentials
-        raise not_configured(exc) from exc
-
-
 def _headers(request: ProviderRequest) -> dict[str, str]:
-    headers = {"anthropic-version": request.version}
+    headers = {"anthropic-version": request.version, **trace_headers()}
     if request.betas:
         headers["anthropic-beta"] = request.betas
     return headers
-
-
-async def _event_stream(response: AsyncAPIResponse[Any]) -> ProviderStream:
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "text/event-stream":
-        return AnthropicStream(response, SseDecoder())
-    if kind == "application/vnd.amazon.eventstream":
-        return AnthropicStream(response, EventStreamDecoder())
-    await response.close()
-    raise UpstreamError("The upstream did not answer with a stream of events.", code="upstream_malformed")
-
-
-class AnthropicStream:
-    """The body of one streamed answer."""
-
-    def __init__(self, response: AsyncAPIResponse[Any], decoder: Decoder) -> None:
-        self._response = response
-        # Straight from the HTTP response: each layer of async generators costs microseconds a read.
-        self._chunks: AsyncIterator[bytes] = response.http_response.aiter_bytes()
-        self._decoder = decoder
-
-    async def read(self) -> list[bytes]:
-        try:
-            async for chunk in self._chunks:
-                if events := self._decoder.feed(chunk):
-                    return events
-        except (httpx2.HTTPError, OSError) as exc:
-            raise connection_error(exc) from exc
-        return []
-
-    async def aclose(self) -> None:
-        await self._response.close()

@@ -2,6 +2,8 @@
 
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import anthropic
@@ -71,3 +73,17 @@ def _retry_after(response: httpx2.Response) -> float | None:
     except ValueError:
         return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+@contextmanager
+def errors_as_ours() -> Iterator[None]:
+    try:
+        yield
+    except anthropic.APIStatusError as exc:
+        raise status_error(exc) from exc
+    except (anthropic.APIConnectionError, httpx2.HTTPError, OSError) as exc:
+        raise connection_error(exc) from exc
+    except (anthropic.AnthropicError, ValueError) as exc:
+        raise unsendable() from exc
+    except (TypeError, RuntimeError) as exc:  # what the SDK raises for want of credentials
+        raise not_configured(exc) from exc

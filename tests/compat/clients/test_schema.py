@@ -121,8 +121,8 @@ def _config(url: str, key: str) -> SchemathesisConfig:
             "max-stream-events": 100_000,
             "request-timeout": 30,
             "continue-on-failure": True,
-            # It takes a token that the API has given it for one that it made up. tests/integration/test_openapi_access.py
-            # asks every operation without a key and with those of others.
+            # It takes a token that the API has given it for one that it made up; test_openapi_access.py asks every
+            # operation without a key and with those of others.
             "checks": {"ignored_auth": {"enabled": False}},
             "auth": {"openapi": {"bearer": {"bearer": key}}},
             "generation": {"deterministic": True, "max-examples": 8, "database": "none", "no-shrink": True},

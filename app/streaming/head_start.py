@@ -1,0 +1,52 @@
+"""Making the upstream's request ready while the database decides whether it may be sent."""
+
+import asyncio
+from types import TracebackType
+from typing import Final, Self
+
+from app.providers.base import Provider, ProviderRequest, ProviderStream
+
+# Turns of the loop until the admission's own statement is on its way: what is done before that would delay it.
+_TURNS: Final = 3
+
+
+class HeadStart:
+    """Used within a `with` around the admission. Whoever was admitted calls `go`; for all others nothing was sent."""
+
+    def __init__(self, provider: Provider, request: ProviderRequest) -> None:
+        self.request = request
+        self._provider = provider
+        self._admitted = asyncio.get_running_loop().create_future()
+        self._opening = asyncio.create_task(self._open())
+
+    async def _open(self) -> ProviderStream:
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        return await self._provider.open(self.request, self._admitted)
+
+    def go(self) -> None:
+        self._admitted.set_result(None)
+
+    async def opened(self) -> ProviderStream:
+        """The stream, as `Provider.open` gives it.
+
+        Raises:
+            UpstreamError: as that does.
+        """
+        return await self._opening
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._admitted.done():
+            self._opening.add_done_callback(_forget)
+            self._opening.cancel()
+
+
+def _forget(opening: asyncio.Task[ProviderStream]) -> None:
+    """Of a request that was not admitted nobody wants to know whether the upstream could have been reached."""
+    if not opening.cancelled():
+        opening.exception()
