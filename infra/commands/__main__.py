@@ -77,10 +77,12 @@ def deploy(arguments: argparse.Namespace) -> int:
     assembly = _synthesize(arguments, arguments.image, arguments.buffered_image)
     prefix = assembly.stage.prefix
     print(f"Deploys {', '.join(f'{prefix}-{stack.lower()}' for stack in stacks)}.")
-    builds = arguments.image is None and not _OF_IMAGE.isdisjoint(stacks)
+    runs = not _OF_IMAGE.isdisjoint(stacks)
+    builds = runs and arguments.image is None
     if builds:
         print("Builds the image for arm64 with Docker and puts it into the deployment's repository.")
-    print("Migrates the database before any traffic moves.")
+    if runs:
+        print("Migrates the database before any traffic moves.")
     _say_cost(assembly, stacks)
     if not _agreed(arguments, "Deploy?"):
         return 1
@@ -106,7 +108,7 @@ def destroy(arguments: argparse.Namespace) -> int:
     print(f"Removes {', '.join(f'{assembly.stage.prefix}-{stack.lower()}' for stack in stacks)}.")
     kept = assembly.stage.keeps_data
     print(
-        "Keeps a snapshot of the database, the secret, the images and the logs; they go on costing."
+        "AWS will refuse: database and load balancer are protected in a stage that keeps its data (docs/deploy.md)."
         if kept
         else "Database, secrets, images and logs are gone with it."
     )
