@@ -11,7 +11,7 @@ unexport PIP_REQUIRE_VIRTUALENV PIP_USER PIP_TARGET UV_CONSTRAINT UV_OVERRIDE PY
 PY := .venv/bin/python
 OLD_SDK := .venv-anthropic-0
 UV_INSTALL = uv pip install --quiet --require-hashes --no-build --compile-bytecode
-CODE := $(wildcard app local tests bench compare)
+CODE := app local tests bench $(patsubst %/__init__.py,%,$(wildcard compare/__init__.py))
 # What describes the deployment has an environment of its own, and is checked in it.
 INFRA := .venv-infra/bin/python
 # Tests that share what took long to make say so, and then stay on one worker.
@@ -142,6 +142,16 @@ destroy: infra/node_modules/.installed  ## Remove both homes and what they stand
 .PHONY: bootstrap
 bootstrap: infra/node_modules/.installed  ## Prepare an account's region for deployments, once
 	$(DEPLOYMENT) bootstrap
+
+.PHONY: tune
+tune: infra/node_modules/.installed  ## Measure the deployed function by its memory, and plot it (spends a little on the upstream)
+	$(DEPLOYMENT) deploy power-tuning $(CHOICES)
+	$(DEPLOYMENT) tune --stage $(STAGE)
+
+.PHONY: tune-local
+tune-local: .venv/.local .venv-infra/.installed  ## The same on this machine, with the image (needs Docker and `make run`)
+	$(PY) -m local.power_tuning .data/run.json tuning.json
+	$(DEPLOYMENT) plot
 
 .PHONY: test-infra
 test-infra: infra/node_modules/.installed  ## Check the templates, and deploy them to a cloud that is none

@@ -18,7 +18,7 @@ from infra.managed_instances import ManagedInstancesStack
 from infra.power_tuning import PowerTuningStack
 from infra.rules import acknowledge
 from infra.shared import SharedStack
-from infra.stage import STAGES, Stage
+from infra.stage import Stage, stage_called
 
 _CDK_JSON = Path(__file__).parent / "cdk.json"
 # Its schema has no tags, though CDK gives it some.
@@ -35,7 +35,7 @@ def build(
     """
     flags = json.loads(_CDK_JSON.read_text())["context"]
     app = cdk.App(context={**flags, **(context or {})}, outdir=outdir)
-    settings = settings or _stage(app.node.try_get_context("stage") or "dev")
+    settings = settings or stage_called(app.node.try_get_context("stage") or "dev")
     shared = SharedStack(app, "Shared", settings=settings, stack_name=f"{settings.prefix}-shared")
     image = _image(app, shared, "image")
     lambda_home = LambdaHomeStack(
@@ -65,12 +65,6 @@ def build(
     cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
     acknowledge(app, settings=settings)
     return app
-
-
-def _stage(name: str) -> Stage:
-    if name not in STAGES:
-        raise ValueError(f"There is no stage {name!r}; infra/stage.py has {', '.join(STAGES)}.")
-    return STAGES[name]
 
 
 def _image(app: cdk.App, shared: SharedStack, name: str) -> Image:

@@ -14,7 +14,7 @@ from infra.images import Image
 from infra.log_groups import log_group
 from infra.network import HOMES
 from infra.shared import SharedStack
-from infra.streaming_function import ALIAS
+from infra.streaming_function import ALIAS, StreamingFunction
 from infra.upstream import grant_upstream
 
 _TIMEOUT = Duration.seconds(29)
@@ -39,7 +39,17 @@ class _AccessLog:
 class BufferedApi(Construct):
     """`api` and the `alias` that it leads to."""
 
-    def __init__(self, scope: Construct, id: str, *, settings: stage.Stage, shared: SharedStack, image: Image) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        settings: stage.Stage,
+        shared: SharedStack,
+        image: Image,
+        streaming: StreamingFunction,
+        streaming_url: str | None,
+    ) -> None:
         super().__init__(scope, id)
         function = lambda_.DockerImageFunction(
             self,
@@ -58,11 +68,17 @@ class BufferedApi(Construct):
             vpc=shared.vpc,
             vpc_subnets=HOMES,
             security_groups=[shared.database.clients],
-            environment=environment("lambda", settings=settings, shared=shared),
+            environment={
+                **environment("lambda", settings=settings, shared=shared),
+                "HEADWATER_BACKGROUND_FUNCTION": streaming.alias.function_arn,
+                "HEADWATER_XRAY": "true",
+                **({"HEADWATER_STREAMING_URL": streaming_url} if streaming_url else {}),
+            },
         )
         assert function.role is not None
         shared.database.grant_connect(function)
         shared.secret.grant_read(function.role)
+        streaming.grant_hand_over(function.role)
         grant_upstream(function.role, settings=settings, stack=Stack.of(self))
         self.alias = lambda_.Alias(self, "Live", alias_name=ALIAS, version=function.current_version)
         self.api = apigatewayv2.HttpApi(self, "Api", api_name=f"{settings.prefix}-buffered", create_default_stage=False)

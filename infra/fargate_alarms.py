@@ -28,10 +28,11 @@ class FargateAlarms(Construct):
     ) -> None:
         super().__init__(scope, id)
         self._alarms = Alarms(self, "Alarms", settings=settings, topic=shared.topic)
-        self.of_versions = [self._target_errors(front)]
-        self._load_balancer(front)
+        # Not those of streams: a deployment ends the last of the version before, which is not the new one's fault.
+        self.of_versions = [self._target_errors(front), self._load_balancer_errors(front)]
+        self._health(front)
         self._limits(settings, cluster)
-        self.of_versions.append(stream_alarms(self._alarms, home="fargate", settings=settings))
+        stream_alarms(self._alarms, home="fargate", settings=settings)
         self.all = self._alarms.all
 
     def _target_errors(self, front: FrontDoor) -> cloudwatch.Alarm:
@@ -50,13 +51,15 @@ class FargateAlarms(Construct):
             "fargate-error-rate", rate, above=1, meaning="More than 1 % of requests were answered with a 5xx."
         )
 
-    def _load_balancer(self, front: FrontDoor) -> None:
-        self._alarms.add(
+    def _load_balancer_errors(self, front: FrontDoor) -> cloudwatch.Alarm:
+        return self._alarms.add(
             "fargate-load-balancer-errors",
             front.load_balancer.metrics.http_code_elb(elb.HttpCodeElb.ELB_5XX_COUNT, period=MINUTE),
             above=5,
             meaning="The load balancer answers by itself (5xx): no task is there, or one closed its connection.",
         )
+
+    def _health(self, front: FrontDoor) -> None:
         self._alarms.add(
             "fargate-unhealthy-tasks",
             front.target_group.metrics.unhealthy_host_count(period=MINUTE, statistic="Maximum"),

@@ -56,7 +56,15 @@ class LambdaHomeStack(Stack):
         if chosen.gradual:
             move_gradually(self, alias=self.streaming.alias, alarms=alarms.of_versions)
         if chosen.buffered:
-            buffered = BufferedApi(self, "Buffered", settings=settings, shared=shared, image=buffered_image)
+            buffered = BufferedApi(
+                self,
+                "Buffered",
+                settings=settings,
+                shared=shared,
+                image=buffered_image,
+                streaming=self.streaming,
+                streaming_url=api.url if api is not None else None,
+            )
             CfnOutput(self, "BufferedImage", value=buffered_image.digest)
             CfnOutput(self, "BufferedUrl", value=buffered.api.api_endpoint)
         self.panel: Panel = lambda_panel(streaming=self.streaming, api=api, alarms=alarms.all)

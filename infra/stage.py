@@ -153,3 +153,10 @@ PROD = Stage(
 )
 
 STAGES = {stage.name: stage for stage in (DEV, PROD)}
+
+
+def stage_called(name: str) -> Stage:
+    """Raises: ValueError: there is none of that name."""
+    if name not in STAGES:
+        raise ValueError(f"There is no stage {name!r}; infra/stage.py has {', '.join(STAGES)}.")
+    return STAGES[name]

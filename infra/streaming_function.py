@@ -110,7 +110,11 @@ class StreamingFunction(Construct):
         shared.database.grant_connect(self.function)
         shared.secret.grant_read(self.function.role)
         grant_upstream(self.function.role, settings=settings, stack=Stack.of(self))
-        self.function.add_to_role_policy(
+        self.grant_hand_over(self.function.role)
+
+    def grant_hand_over(self, role: iam.IRole) -> None:
+        """To give it the generations that no response waits for."""
+        role.add_to_principal_policy(
             iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[self._own_arn(ALIAS)])
         )
 

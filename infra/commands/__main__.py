@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import boto3
@@ -10,7 +11,10 @@ from botocore.exceptions import BotoCoreError
 
 from infra.commands.cost import Prices, at_rest
 from infra.commands.images import output, push
+from infra.commands.plot import show
 from infra.commands.toolkit import Assembly, cdk, synthesize
+from infra.commands.tune import tune
+from infra.stage import stage_called
 
 # What each choice has, in the order in which it is deployed; destroyed in the other order.
 STACKS: Final = {
@@ -46,7 +50,19 @@ def _arguments() -> argparse.Namespace:
         command.add_argument("--buffered-image", help="the same for the image of Dockerfile.lambda")
         command.add_argument("--yes", action="store_true", help="do not ask")
     commands.add_parser("bootstrap").set_defaults(command=bootstrap)
+    _add_tuning(commands)
     return parser.parse_args()
+
+
+def _add_tuning(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    for name, function in (("tune", tuning), ("plot", plot)):
+        command = commands.add_parser(name)
+        command.set_defaults(command=function)
+        command.add_argument("result", type=Path, nargs="?", default=Path("tuning.json"))
+        command.add_argument("plot", type=Path, nargs="?", default=Path("tuning.svg"))
+    tune_command = commands.choices["tune"]
+    tune_command.add_argument("--stage", default="dev")
+    tune_command.add_argument("--model", default="claude-haiku-4-5")
 
 
 def synth(arguments: argparse.Namespace) -> int:
@@ -61,10 +77,12 @@ def deploy(arguments: argparse.Namespace) -> int:
     assembly = _synthesize(arguments, arguments.image, arguments.buffered_image)
     prefix = assembly.stage.prefix
     print(f"Deploys {', '.join(f'{prefix}-{stack.lower()}' for stack in stacks)}.")
-    builds = arguments.image is None and not _OF_IMAGE.isdisjoint(stacks)
+    runs = not _OF_IMAGE.isdisjoint(stacks)
+    builds = runs and arguments.image is None
     if builds:
         print("Builds the image for arm64 with Docker and puts it into the deployment's repository.")
-    print("Migrates the database before any traffic moves.")
+    if runs:
+        print("Migrates the database before any traffic moves.")
     _say_cost(assembly, stacks)
     if not _agreed(arguments, "Deploy?"):
         return 1
@@ -90,7 +108,7 @@ def destroy(arguments: argparse.Namespace) -> int:
     print(f"Removes {', '.join(f'{assembly.stage.prefix}-{stack.lower()}' for stack in stacks)}.")
     kept = assembly.stage.keeps_data
     print(
-        "Keeps a snapshot of the database, the secret, the images and the logs; they go on costing."
+        "AWS will refuse: database and load balancer are protected in a stage that keeps its data (docs/deploy.md)."
         if kept
         else "Database, secrets, images and logs are gone with it."
     )
@@ -103,6 +121,16 @@ def bootstrap(arguments: argparse.Namespace) -> int:
     print("Makes the stack CDKToolkit: a bucket and a repository for what is deployed, and the roles that deploy it.")
     account = boto3.client("sts").get_caller_identity()["Account"]
     return cdk("bootstrap", f"aws://{account}/{boto3.Session().region_name}", "--app", "")
+
+
+def tuning(arguments: argparse.Namespace) -> int:
+    tune(stage_called(arguments.stage), model=arguments.model, result=arguments.result)
+    return plot(arguments)
+
+
+def plot(arguments: argparse.Namespace) -> int:
+    show(arguments.result, arguments.plot)
+    return 0
 
 
 def _synthesize(arguments: argparse.Namespace, image: str | None, buffered_image: str | None) -> Assembly:

@@ -74,9 +74,9 @@ def test_a_bad_deployment_is_rolled_back_by_health_and_by_alarms(dev: Templates)
     assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
     assert has(deployment["Alarms"], {"Enable": True, "Rollback": True})
     names = [text(each) for each in deployment["Alarms"]["AlarmNames"]]
-    assert [kind for kind in ("errorrate", "interruptedstreams") if any(kind in name for name in names)] == [
+    assert [kind for kind in ("errorrate", "loadbalancererrors") if any(kind in name for name in names)] == [
         "errorrate",
-        "interruptedstreams",
+        "loadbalancererrors",
     ]
 
 

@@ -189,7 +189,10 @@ def test_the_buffered_function_is_behind_an_http_api(everything: Templates) -> N
     assert has(integration, {"IntegrationType": "AWS_PROXY", "PayloadFormatVersion": "2.0"})
     assert "BufferedLive" in text(integration["IntegrationUri"])
     assert function["Timeout"] == 29
-    assert "AWS_LWA_INVOKE_MODE" not in function["Environment"]["Variables"]
+    variables = function["Environment"]["Variables"]
+    assert "AWS_LWA_INVOKE_MODE" not in variables
+    assert text(variables["HEADWATER_STREAMING_URL"]).endswith("/api"), "whoever asks it for a stream is told where"
+    assert "StreamingLive" in text(variables["HEADWATER_BACKGROUND_FUNCTION"])
 
 
 def test_managed_instances_take_many_streams_at_once(everything: Templates) -> None:

@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tests.infra.conftest import Templates
 from tests.infra.templates import has, only, resources, text
 
+_OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 EXPECTED = {
     "Shared": {"proxy-borrow-latency", "proxy-pinned-connections", "database-capacity"},
     "Lambda": {
@@ -60,6 +62,15 @@ def test_everything_that_goes_wrong_has_an_alarm_that_tells_somebody_what_to_do(
         assert alarm["AlarmDescription"].endswith(f"docs/operations.md#{name}")
         assert "NoticesTopic" in text(alarm["AlarmActions"][0])
         assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_every_alarm_has_its_entry_in_the_operators_handbook(stages: dict[str, Templates]) -> None:
+    entries = set(re.findall(r"^### (\S+)$", _OPERATIONS.read_text(), re.MULTILINE))
+
+    for name, templates in stages.items():
+        for template in templates.values():
+            for each in resources(template, "AWS::CloudWatch::Alarm").values():
+                assert each["Properties"]["AlarmName"].removeprefix(f"headwater-{name}-") in entries
 
 
 def test_what_only_provisioned_concurrency_can_have_is_watched_where_it_is(prod: Templates) -> None:
