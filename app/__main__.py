@@ -15,11 +15,11 @@ from starlette.types import ASGIApp
 
 from app.catalogue import CatalogueError
 from app.config import Settings
+from app.entrypoints.task_protection import protection
 from app.head_limit import HeadLimit
 from app.main import create_app
+from app.observability import TracingMissing
 
-# Above the 60 s after which a load balancer lets go of an idle connection: the one that closes first must be it.
-KEEP_ALIVE: Final = 75
 # Past the drain's grace: the last terminal events have to reach their readers.
 LAST_BYTES: Final = 10
 
@@ -51,13 +51,14 @@ def _application(settings: Settings) -> tuple[ASGIApp, Callable[[], None]]:
 
     Raises:
         CatalogueError: the file of models cannot be read or understood.
+        TracingMissing: traces are asked for, and what sends them is not installed.
     """
     if settings.lambda_function:
         from app.entrypoints.web_adapter import BehindWebAdapter
 
         behind = BehindWebAdapter(settings)
         return behind, behind.begin_drain
-    app = create_app(settings)
+    app = create_app(settings, alongside=protection(settings))
     return app, app.state.engine.begin_drain
 
 
@@ -76,6 +77,9 @@ def main() -> int:
     except CatalogueError as exc:
         print(f"Setting models_file: {exc}", file=sys.stderr)  # noqa: T201
         return 2
+    except TracingMissing as exc:
+        print(exc, file=sys.stderr)  # noqa: T201
+        return 2
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -89,7 +93,7 @@ def main() -> int:
         server_header=False,
         # What is in `x-forwarded-*` anybody may have written.
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE,
+        timeout_keep_alive=int(settings.keep_alive),
         timeout_graceful_shutdown=int(settings.drain_grace) + LAST_BYTES,
     )
     server = Server(config, begin_drain)

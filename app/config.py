@@ -62,6 +62,17 @@ class Settings(BaseSettings):
     cors_origins: list[str] = Field(default=[], description="Origins of pages that may call; none by default.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     service_name: str = "headwater"
+    emf: bool | None = Field(default=None, description="Metrics for CloudWatch in the log; by default on AWS.")
+    metrics_interval: float = Field(default=60.0, gt=0, description="How often an instance tells how it is doing.")
+    metrics_key: OptionalSecret = Field(default=None, description="Opens `/metrics`, which is not there without it.")
+    xray: bool = Field(default=False, description="Traces by X-Ray where Lambda's own runtime calls the application.")
+    # The standard ones of OpenTelemetry, whose SDK reads the others itself.
+    otel_disabled: bool = Field(default=False, validation_alias="OTEL_SDK_DISABLED")
+    otel_traces_exporter: str = Field(default="otlp", validation_alias="OTEL_TRACES_EXPORTER")
+    otel_endpoint: OptionalText = Field(
+        default=None, validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    )
+    otel_propagators: OptionalText = Field(default=None, validation_alias="OTEL_PROPAGATORS")
 
     database_url: SecretStr = Field(
         default=SecretStr("postgresql://localhost/headwater"),
@@ -119,6 +130,8 @@ class Settings(BaseSettings):
     disconnect_grace: float = Field(default=10.0, ge=0, description="Unread for this long: cancelled, where asked for.")
     keepalive: float = Field(default=15.0, gt=0, description="Longest silence towards a reader.")
     send_timeout: float = Field(default=30.0, gt=0, description="A reader that takes nothing for this long is dropped.")
+    keep_alive: float = Field(default=75.0, gt=0, description="Longer than the load balancer keeps idle connections.")
+    ecs_agent_uri: OptionalText = Field(default=None, validation_alias="ECS_AGENT_URI")
     drain_grace: float = Field(default=100.0, ge=0, description="Generations may finish this long after SIGTERM.")
 
     record_tick: float = Field(default=0.1, gt=0)
@@ -155,6 +168,14 @@ class Settings(BaseSettings):
         if arn := env_settings().get("secrets_arn"):
             sources.append(_in_secret(settings_cls, arn))
         return (*sources, _DefaultsOfHome(settings_cls))
+
+    @property
+    def emits_emf(self) -> bool:
+        return self.emf if self.emf is not None else self.home != "local"
+
+    @property
+    def exports_traces(self) -> bool:
+        return self.otel_endpoint is not None and not self.otel_disabled and self.otel_traces_exporter == "otlp"
 
     @property
     def freezes(self) -> bool:

@@ -13,6 +13,7 @@ from app.db.pool import Pool
 from app.domain.completion import Idempotency
 from app.domain.errors import InvalidRequest, PermissionDenied, Unauthenticated
 from app.domain.principal import Principal, Scope
+from app.observability import bind
 from app.providers.listing import Listing
 from app.streaming.engine import Engine
 from app.streaming.hand_over import HandOver
@@ -70,7 +71,7 @@ CatalogueDep = Annotated[Catalogue, Depends(_catalogue)]
 ListingDep = Annotated[Listing, Depends(_listing)]
 
 
-def _credentials(request: Request) -> str:
+def credentials(request: Request) -> str:
     """The secret that came with the request: both headers that SDKs use, and a query parameter for `EventSource`."""
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and bearer.strip():
@@ -81,13 +82,19 @@ def _credentials(request: Request) -> str:
 
 
 async def authenticated(request: Request) -> Principal:
+    principal = await _authenticated(request)
+    bind(tenant=principal.tenant, key_id=str(principal.key_id) if principal.key_id is not None else None)
+    return principal
+
+
+async def _authenticated(request: Request) -> Principal:
     if token := request.query_params.get("token"):
         principal = await request.state.authenticate(token)
         if not principal.bound:
             # A key in a URL ends up in logs and histories; a token is good for minutes and for one thing only.
             raise Unauthenticated("Only a browser token may travel in the URL.", code="key_in_url")
         return principal  # type: ignore[no-any-return]
-    return await request.state.authenticate(_credentials(request))  # type: ignore[no-any-return]
+    return await request.state.authenticate(credentials(request))  # type: ignore[no-any-return]
 
 
 class Requires:

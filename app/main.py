@@ -1,15 +1,17 @@
 """The application: builds each part once, wires them, nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute
 
 from app import __version__, catalogue, error_handlers, health, observability
 from app.access import endpoints as access
@@ -27,7 +29,8 @@ from app.db.pool import Pool, create_pool
 from app.dependencies import State
 from app.dialects import chat_completions, messages, responses, ui_chat
 from app.dialects import models as listed_models
-from app.middleware import BodyLimit, Draining, RequestContext
+from app.middleware import PROBES, BodyLimit, Draining, RequestContext
+from app.observability import Tracing
 from app.prices import Prices
 from app.providers.listing import Listing
 from app.providers.load import LazyProvider
@@ -74,20 +77,27 @@ class _Application(FastAPI):
 
 
 def create_app(
-    settings: Settings | None = None, *, middleware: Sequence[Middleware] = (), preload: bool = True
+    settings: Settings | None = None,
+    *,
+    middleware: Sequence[Middleware] = (),
+    preload: bool = True,
+    alongside: Callable[[Engine], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
     """The ASGI application. Opens nothing: that is the lifespan's part. `app.state.engine` is there for the server.
 
     `middleware` comes between our own and the routes. `preload` has the lifespan begin to import the upstream's SDK.
+    `alongside` is entered once the engine runs, and left before it is closed.
 
     Raises:
         pydantic.ValidationError: `settings` is None and the environment holds a value that does not fit.
         pydantic_settings.SettingsError: `settings` is None and the secret with settings cannot be read.
         CatalogueError: the file of models cannot be read or understood.
+        TracingMissing: traces are asked for, and what sends them is not installed.
     """
     settings = settings or Settings()
     models = catalogue.load(settings.models_file)
     observability.configure(settings)
+    tracing = observability.switch_on(settings)
     pool = create_pool(settings)
     provider = LazyProvider(settings)
     prices = Prices(settings.upstream, models)
@@ -103,7 +113,11 @@ def create_app(
             if preload:
                 provider.preload()
             engine.start()
+            stack.push_async_callback(asyncio.to_thread, tracing.close)
+            observability.started(settings)
             stack.push_async_callback(engine.close)
+            if alongside is not None:
+                await stack.enter_async_context(alongside(engine))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             yield State(
                 settings=settings,
@@ -118,7 +132,7 @@ def create_app(
 
     # Routes, not routers: an included router builds each of its routes a second time, in the middle of the first
     # request, and every later request is matched twice.
-    routes = [route for router in _ROUTERS for route in router.routes]
+    routes = [*(route for router in _ROUTERS for route in router.routes), *_metrics(settings, engine)]
     # No redirects: behind a proxy that ends TLS they would lead to plain HTTP, and clients take their keys along.
     app = _Application(
         title="Headwater",
@@ -127,6 +141,7 @@ def create_app(
         routes=routes,
         middleware=middleware,
         redirect_slashes=False,
+        telemetry=_telemetry(tracing),
     )
     app.state.engine = engine
     error_handlers.register(app)
@@ -147,6 +162,15 @@ def _hand_over(settings: Settings, pool: Pool, engine: Engine) -> HandOver | Non
     return HandOver(pool, engine, invoke)
 
 
+def _metrics(settings: Settings, engine: Engine) -> list[BaseRoute]:
+    if settings.metrics_key is None:
+        return []
+    from app.observability.prometheus import Prometheus
+
+    prometheus = Prometheus(observability.meter, engine.figures)
+    return [health.metrics_route(prometheus.page, settings.metrics_key)]
+
+
 def _add_middleware(app: FastAPI, settings: Settings, engine: Engine) -> None:
     """The last one added is the outermost."""
     app.add_middleware(BodyLimit, limit=settings.max_body, timeout=settings.body_timeout)
@@ -159,4 +183,19 @@ def _add_middleware(app: FastAPI, settings: Settings, engine: Engine) -> None:
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
-    app.add_middleware(RequestContext)
+    # A frozen process has no timers: there, each request asks whether it is time.
+    at_end = engine.minutes.tell_if_due if settings.freezes else None
+    app.add_middleware(RequestContext, home=settings.home, at_end=at_end)
+
+
+def _telemetry(tracing: Tracing) -> TelemetryConfig:
+    """The framework's own spans, one for each request; of the rest that it could tell, we tell our own."""
+    return TelemetryConfig(
+        tracer_provider=tracing.provider,
+        tracing=tracing.provider is not None,
+        metrics=False,
+        logs=False,
+        operation_spans=False,
+        auto_configure=False,
+        exclude=lambda scope: scope["path"] in PROBES,
+    )

@@ -3,61 +3,119 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import AppError, RequestTooLarge, RequestTooSlow, Unavailable
-from app.domain.ids import uuid7
 from app.error_handlers import as_app_error, error_response
-from app.observability import logger
+from app.observability import (
+    arrive,
+    bind,
+    logger,
+    platform_trace_of,
+    request_id_of,
+    takes_cold_start,
+    trace_id,
+)
+
+# Which dialect a path speaks; under all others there is none.
+_DIALECTS: Final = {
+    "/v1/completions": "plain",
+    "/v1/messages": "anthropic_messages",
+    "/v1/chat/completions": "openai_chat",
+    "/v1/responses": "openai_responses",
+    "/api/chat": "ui_message",
+}
+# They ask how the process is: the first of them is no caller who waited for its start.
+PROBES: Final = ("/livez", "/readyz", "/metrics")
 
 
 class RequestContext:
-    """Gives each request an id, tells it in the answer's headers and logs one line when it is over.
+    """Gives each request its id, tells it in the answer's headers and logs one line when it is over.
 
     It is also the last to catch: an exception that reached the server would close the connection under the next
-    request of the same client.
+    request of the same client. `at_end` is called before the last byte is sent.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, home: str, at_end: Callable[[], None] | None = None) -> None:
         self._app = app
+        self._home = home
+        self._at_end = at_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = f"req_{uuid7().hex}"
-        # What follows the first message of a stream is of no interest to any of us, nor to the framework: it may go to
-        # the server straight, which saves a stream a twentieth of its CPU.
+        arrived = arrive()
+        request_id = request_id_of(scope, self._home)
+        answer = _Answer(scope, send, arrived, self._at_end)
+        # What lies between the first message of a stream and its last is of no interest to any of us, nor to the
+        # framework: it may go to the server straight, which saves a stream a twentieth of its CPU.
         scope.setdefault("state", {}).update(request_id=request_id, send=send)
-        logger.thread_safe_append_keys(request_id=request_id)
-        started = time.monotonic()
-        status = 0
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["request-id"] = headers["x-request-id"] = request_id
-            await send(message)
-
+        bind(
+            request_id=request_id,
+            trace_id=trace_id() or platform_trace_of(scope, self._home),
+            dialect=_dialect(scope["path"]),
+            cold_start=scope["path"] not in PROBES and takes_cold_start(),
+        )
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive, answer.send)
         except Exception as exc:
             error = as_app_error(exc)
-            if status == 0:
-                await error_response(error, scope, request_id)(scope, receive, send_with_id)
+            if answer.status == 0:
+                await error_response(error, scope, request_id)(scope, receive, answer.send)
+        finally:
+            answer.log()
+
+
+def _dialect(path: str) -> str | None:
+    return next((dialect for prefix, dialect in _DIALECTS.items() if path.startswith(prefix)), None)
+
+
+class _Answer:
+    """What one request is answered with, on its way."""
+
+    def __init__(self, scope: Scope, send: Send, arrived: float, at_end: Callable[[], None] | None) -> None:
+        self.status = 0
+        self._scope = scope
+        self._send = send
+        self._arrived = arrived
+        self._at_end = at_end
+        self._bytes = 0
+        self._logged = scope["path"] == "/livez"
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.body":
+            self._bytes += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                self.log()  # behind the last byte, a home may freeze this process
+        elif message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["request-id"] = headers["x-request-id"] = self._scope["state"]["request_id"]
+        await self._send(message)
+
+    def log(self) -> None:
+        """The request's line, once."""
+        if self._logged:
+            return
+        self._logged = True
         logger.info(
             "request",
             extra={
-                "method": scope["method"],
-                "path": scope["path"],
-                "status": status,
-                "duration_ms": round((time.monotonic() - started) * 1000, 1),
+                "method": self._scope["method"],
+                # Not the path: whatever a caller puts there by mistake would be in the log.
+                "route": getattr(self._scope.get("route"), "path", "none"),
+                "http_status": self.status,
+                "duration_ms": round((time.monotonic() - self._arrived) * 1000, 1),
+                # Of a stream, all but the last part has not come this way.
+                "bytes": self._bytes + self._scope["state"].get("sent", 0),
             },
         )
+        if self._at_end is not None:
+            self._at_end()
 
 
 class Draining:

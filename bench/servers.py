@@ -175,12 +175,13 @@ def headwater_environment(database_url: str, port: int, upstream: int) -> dict[s
 
 
 @contextmanager
-def _headwater(upstream: int) -> Iterator[Running]:
+def headwater(upstream: int, variables: Mapping[str, str] | None = None) -> Iterator[Running]:
     """With all that it does in production: keys, limits, a budget, the durable log, the ledger."""
     with ExitStack() as stack:
         store = stack.enter_context(database())
         port = free_port()
-        process = stack.enter_context(python("app", environment=headwater_environment(store.url, port, upstream)))
+        environment = headwater_environment(store.url, port, upstream) | dict(variables or {})
+        process = stack.enter_context(python("app", environment=environment))
         wait_for(port, "/readyz")
         yield Running(port, process.pid, {"authorization": f"Bearer {make_key(port)}"}, store.pid, store.url)
 
@@ -239,8 +240,8 @@ def peer(name: str, command: str) -> Server:
 
 
 SERVERS: Final = (
-    Server("headwater", _headwater),
-    Server("headwater (Messages)", _headwater, "/v1/messages", _messages),
+    Server("headwater", headwater),
+    Server("headwater (Messages)", headwater, "/v1/messages", _messages),
     Server("naive", _naive),
     Server("nginx", _nginx, "/v1/messages", _messages),
     Server("upstream itself", _upstream_itself, "/v1/messages", _messages),

@@ -19,6 +19,7 @@ from app.db.pool import Pool
 from app.domain.completion import CompletionRequest, Idempotency
 from app.domain.errors import Unavailable, Unprocessable
 from app.domain.principal import Principal
+from app.observability import traced, traceparent
 from app.prices import Asked
 from app.streaming.engine import Engine
 
@@ -49,6 +50,7 @@ class Admissions:
         self._pool = pool
         self._engine = engine
 
+    @traced("admit")
     async def admit(self, id: UUID, principal: Principal, request: CompletionRequest) -> Accepted:
         """
         Raises:
@@ -61,6 +63,7 @@ class Admissions:
 
         return await self._until_decided(attempt)
 
+    @traced("admit")
     async def prepare_and_admit(
         self, id: UUID, principal: Principal, idempotency: Idempotency | None, prepare: Prepare
     ) -> Accepted:
@@ -83,6 +86,7 @@ class Admissions:
 
         return await self._until_decided(attempt)
 
+    @traced("admit")
     async def admit_for_another(
         self, id: UUID, principal: Principal, request: CompletionRequest, keep: Keep
     ) -> Accepted:
@@ -133,6 +137,7 @@ class Admissions:
             estimate=Estimate.of(request),
             asked=asked,
             rates=self._engine.prices.rates(request.model, asked),
+            traceparent=traceparent(),
         )
 
     async def _cure(self, admission: Admission, instance: UUID) -> None:

@@ -21,6 +21,7 @@ from app.domain.completion import Status
 from app.domain.errors import NotFound
 from app.domain.principal import Principal, Scope
 from app.error_handlers import validation_error
+from app.observability import bind
 from app.wire import limit_headers
 from app.wire.anthropic_messages import AnthropicMessagesEncoder
 from app.wire.openai_chat import OpenAIChatEncoder
@@ -136,6 +137,7 @@ async def stream(
     told, asked = stream_position(last_event_id), stream_position(after)
     position = told if last_event_id else asked
     completion_id = _id(id)
+    bind(dialect=dialect)
     source = await completions.log(caller, completion_id, position)
     if source is None:
         return Response(status_code=204)

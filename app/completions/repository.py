@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from app.domain.ids import least_at
 from app.domain.principal import Tenant
 
 Connection = AsyncConnection[Any]
+
+# Ids have the time of an instance, rows that of the database: they may differ by so many seconds.
+_CLOCKS_DIFFER: Final = 3600
 
 ADMIT: LiteralString = (
     "SELECT outcome, busy_instance, busy_alive, duplicate, system, history_roles, history_contents, chain_requests,"
@@ -47,6 +51,8 @@ LIST: LiteralString = (
     " AND (%(cursor)s::uuid IS NULL OR c.id < %(cursor)s)"
     " AND (%(status)s::text IS NULL OR c.status = %(status)s)"
     " AND (%(conversation)s::uuid IS NULL OR c.conversation_id = %(conversation)s)"
+    # A time is looked for where ids of that time lie: to go through all that are newer, or older, takes too long.
+    " AND (%(earliest)s::uuid IS NULL OR c.id >= %(earliest)s) AND (%(latest)s::uuid IS NULL OR c.id < %(latest)s)"
     " AND (%(created_after)s::timestamptz IS NULL OR c.created_at >= %(created_after)s)"
     " AND (%(created_before)s::timestamptz IS NULL OR c.created_at < %(created_before)s)"
     " ORDER BY c.id DESC LIMIT %(limit)s"
@@ -57,6 +63,7 @@ CONTENTS: LiteralString = (
 )
 STREAM: LiteralString = (
     "SELECT c.status, c.conversation_id, c.end_seq, l.data AS log,"
+    " (SELECT b.asked ->> 'traceparent' FROM ledger b WHERE b.completion_id = c.id) AS traceparent,"
     " (SELECT max(e.last_seq) FROM completion_events e WHERE e.completion_id = c.id) AS recorded_upto"
     " FROM completions c LEFT JOIN completion_logs l ON l.completion_id = c.id"
     " WHERE c.id = %(id)s AND c.tenant = %(tenant)s"
@@ -127,13 +134,17 @@ class CompletionRow(msgspec.Struct, frozen=True):
 
 
 class StreamRow(msgspec.Struct, frozen=True):
-    """What resuming needs to know. `log` is there once it has ended, for as long as it is kept."""
+    """What resuming needs to know. `log` is there once it has ended, for as long as it is kept.
+
+    `traceparent` is of the request that began it, if that was traced.
+    """
 
     status: str
     conversation_id: UUID | None
     end_seq: int | None
     log: bytes | None
     recorded_upto: int | None
+    traceparent: str | None
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -159,13 +170,22 @@ async def get(conn: Connection, tenant: Tenant, id: UUID, lease: float) -> Compl
         return await cursor.fetchone()
 
 
+def _bounds(where: Filter) -> dict[str, UUID | None]:
+    """Between which ids the times of `where` lie."""
+    after, before = where.created_after, where.created_before
+    return {
+        "earliest": least_at(after.timestamp() - _CLOCKS_DIFFER) if after else None,
+        "latest": least_at(before.timestamp() + _CLOCKS_DIFFER) if before else None,
+    }
+
+
 async def list_page(
     conn: Connection, tenant: Tenant, where: Filter, cursor_id: UUID | None, limit: int, lease: float
 ) -> list[CompletionRow]:
     """The newest first; `limit` rows at the most, older than `cursor_id`."""
     parameters = {"tenant": tenant, "cursor": cursor_id, "limit": limit, "lease": timedelta(seconds=lease)}
     async with conn.cursor(row_factory=class_row(CompletionRow)) as cursor:
-        await cursor.execute(LIST, msgspec.structs.asdict(where) | parameters)
+        await cursor.execute(LIST, msgspec.structs.asdict(where) | _bounds(where) | parameters)
         return await cursor.fetchall()
 
 

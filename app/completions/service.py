@@ -24,6 +24,7 @@ from app.domain.completion import CompletionRequest, Idempotency, Status
 from app.domain.errors import AppError, Conflict, Gone, InvalidRequest, NotFound, PermissionDenied
 from app.domain.ids import uuid7
 from app.domain.principal import Principal
+from app.observability import Metric, bind, counted_refusals, keys, link, meter, traceparent
 from app.providers.base import Provider, ProviderRequest
 from app.streaming.billing import Account
 from app.streaming.engine import Engine
@@ -82,7 +83,7 @@ class Completions:
             return await self._handed_over(id, principal, request, self._hand_over)
         # The first caller may have to wait for it, before its answer's own clock runs.
         provider = await self._engine.provider()
-        with self._engine.registry.place(), self._head_start(provider, request) as head_start:
+        with counted_refusals(), self._engine.registry.place(), self._head_start(provider, request) as head_start:
             accepted = await self._admissions.admit(id, principal, request)
             generation = self._launched(id, principal, accepted, head_start)
         return await self._answer(principal, accepted, generation)
@@ -98,7 +99,8 @@ class Completions:
             held_back.check(principal, admitted.request.body, admitted.request.body["messages"])
             await hand_over.keep(conn, admitted)
 
-        accepted = await self._admissions.admit_for_another(id, principal, request, keep)
+        with counted_refusals():
+            accepted = await self._admissions.admit_for_another(id, principal, request, keep)
         if accepted.admission.duplicate is not None:
             return await self._again(principal, accepted.admission.duplicate)
         await hand_over.send(id)
@@ -118,7 +120,7 @@ class Completions:
             self._check(principal, request)
             return request
 
-        with self._engine.registry.place():
+        with counted_refusals(), self._engine.registry.place():
             accepted = await self._admissions.prepare_and_admit(id, principal, idempotency, prepared)
             generation = self._launched(id, principal, accepted)
         return await self._answer(principal, accepted, generation)
@@ -173,10 +175,11 @@ class Completions:
             raise InvalidRequest("This home cannot run anything in the background.", param="background")
         held_back.check(principal, request.body, [msgspec.json.decode(message.content) for message in request.messages])
 
-    def _admitted(self, id: UUID, accepted: Accepted, head_start: HeadStart | None) -> Admitted:
+    def _admitted(self, id: UUID, accepted: Accepted, head_start: HeadStart | None = None) -> Admitted:
         submission, admission = accepted
         assert submission is not None
         request = submission.request
+        bind(completion_id=str(id), model=request.model)
         return Admitted(
             id=id,
             request=head_start.request if head_start else self._provider_request(request, admission),
@@ -184,6 +187,8 @@ class Completions:
             request_id=self._request_id,
             account=Account(request.model, submission.asked, admission.reserved_input or 0, datetime.now(UTC)),
             ends_by=self._ends_by,
+            log_keys=keys(),
+            traceparent=traceparent(),
         )
 
     def _provider_request(self, request: CompletionRequest, admission: Admission) -> ProviderRequest:
@@ -248,6 +253,9 @@ class Completions:
             row = await repository.stream_row(conn, principal.tenant, id)
         if row is None or not _within_bounds(principal, id, row.conversation_id):
             raise _no_completion()
+        meter.count(Metric.RESUMES)
+        bind(completion_id=str(id), resumed=True)
+        link(row.traceparent)
         if after > self._last_possible(id, row):
             raise InvalidRequest("The position lies beyond the end of the stream.", code="position_beyond_end")
         if row.status == Status.STREAMING:
@@ -301,14 +309,15 @@ async def _completions(request: Request) -> Completions:
     """One dependency for all that it is made of: each costs the request its share of FastAPI's resolving."""
     state = request.state
     return Completions(
-        settings=state.settings,
-        catalogue=state.catalogue,
-        pool=state.pool,
-        engine=state.engine,
-        queue=state.admissions,
-        hand_over=state.hand_over,
-        request_id=state.request_id,
-        ends_by=getattr(state, "ends_by", None),
+        state.settings,
+        state.catalogue,
+        state.pool,
+        state.engine,
+        state.admissions,
+        state.hand_over,
+        state.request_id,
+        # When the time is over that the home has for this request; elsewhere there is no such limit.
+        getattr(state, "ends_by", None),
     )
 
 

@@ -31,6 +31,8 @@ class Submission(msgspec.Struct, frozen=True):
     estimate: Estimate
     asked: Asked
     rates: list[Rate]
+    # Kept beside what the price depends on, for the readers on other instances.
+    traceparent: str | None = None
 
     @property
     def stands_alone(self) -> bool:
@@ -72,11 +74,16 @@ def _others(submission: Submission) -> dict[str, Any]:
         "on_disconnect": request.on_disconnect,
         "metadata": request.metadata,
         "background": request.background,
-        "asked": submission.asked,
+        "asked": _asked(submission),
         "input_tokens": submission.estimate.input,
         "output_tokens": submission.estimate.output,
         "rates": submission.rates,
     }
+
+
+def _asked(submission: Submission) -> dict[str, Any]:
+    trace = {"traceparent": submission.traceparent} if submission.traceparent is not None else {}
+    return {**msgspec.to_builtins(submission.asked), **trace}
 
 
 def _of_request(request: CompletionRequest) -> dict[str, object]:
@@ -112,7 +119,7 @@ def _of_caller(submission: Submission) -> dict[str, object]:
 
 def _of_price(submission: Submission) -> dict[str, object]:
     return {
-        "asked": Jsonb(submission.asked, dumps=msgspec.json.encode),
+        "asked": Jsonb(_asked(submission), dumps=msgspec.json.encode),
         "message_tokens": submission.estimate.turn,
         "input_tokens": submission.estimate.input,
         "output_tokens": submission.estimate.output,

@@ -30,8 +30,9 @@ class Connection(AsyncConnection[Any]):
         Raises:
             psycopg.OperationalError: there is no connection, or no password to be had.
         """
+        began = time.time()  # the process may be frozen while it connects
         connection = await cls._log_in(conninfo, login, parameters)
-        connection.used_at = time.time()
+        connection.used_at = began
         return connection
 
     @classmethod

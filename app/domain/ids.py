@@ -25,6 +25,12 @@ def following(id: UUID, count: int) -> list[UUID]:
     return [UUID(int=high | (low + n) % (1 << 62)) for n in range(count)]
 
 
+def least_at(seconds: float) -> UUID:
+    """The least UUIDv7 of a moment, in seconds since 1970: those made before it are less."""
+    milliseconds = min(max(int(seconds * 1000), 0), (1 << 48) - 1)
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | 0x2 << 62)
+
+
 def made_at(id: UUID) -> int:
     """When a UUIDv7 was made, in whole seconds since 1970."""
     return (id.int >> 80) // 1000

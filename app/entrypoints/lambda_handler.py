@@ -15,6 +15,7 @@ from snapshot_restore_py import register_after_restore, register_before_snapshot
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
+from app import observability
 from app.config import Settings
 from app.entrypoints import events
 from app.entrypoints.lifetime import Lifetime
@@ -37,7 +38,7 @@ def _deadline(context: LambdaContext) -> float:
     return time.time() + context.get_remaining_time_in_millis() / 1000
 
 
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def _handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """An event of HTTP API, REST API, a function URL or a load balancer; or one of ours, as `events` has them."""
     if events.is_event(event):
         return _loop.run_until_complete(events.handle(event, _lifetime, _deadline(context)))
@@ -49,5 +50,6 @@ asyncio.set_event_loop(_loop)  # Mangum takes it from there
 _lifetime = Lifetime(_make)
 _loop.run_until_complete(_lifetime.open())
 _mangum = Mangum(_serve, lifespan="off")
+handler = observability.around_invocations(_handle, _lifetime.engine.settings)
 register_before_snapshot(lambda: _loop.run_until_complete(_lifetime.before_snapshot()))
 register_after_restore(lambda: _loop.run_until_complete(_lifetime.after_restore()))

@@ -11,9 +11,9 @@ EVERYWHERE: Final = ("request-id", "x-request-id")
 COMPLETION: Final = ("x-completion-id", "location", "idempotent-replayed", *limit_headers.NAMES)
 
 _REQUEST_ID: Final = {
-    "description": "The request's id, which our log names it by.",
+    "description": "The request's id, which our log names it by: on AWS the platform's, which its own logs have too.",
     "required": True,
-    "schema": {"type": "string", "pattern": "^req_[0-9a-f]{32}$"},
+    "schema": {"type": "string", "pattern": "^[0-9A-Za-z_-]{1,64}$"},
 }
 HEADERS: Final[dict[str, dict[str, Any]]] = {
     "request-id": _REQUEST_ID,

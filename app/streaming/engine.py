@@ -8,6 +8,7 @@ from uuid import UUID
 
 from app.config import Settings
 from app.db.pool import Pool
+from app.observability import Figures, Minutes
 from app.prices import Prices
 from app.providers.base import Provider
 from app.streaming import maintenance, repository
@@ -51,6 +52,7 @@ class Engine:
         self.interruption = Interruption(pool, prices, settings.lease)
         self._follower = Follower(pool, self.interruption, settings)
         self.control = Control(pool, self.instance, self.registry, self._follower, self.interruption, settings)
+        self.minutes = Minutes(lambda: self.figures(take=True), settings.metrics_interval)
         self._loops: list[asyncio.Task[None]] = []
         self._draining: asyncio.Task[None] | None = None
 
@@ -59,12 +61,26 @@ class Engine:
         self._loop(self._recorder.run())
         self._loop(self._follower.run())
         self._loop(self.control.run())
+        self._loop(self.minutes.run())
         if not self.settings.freezes:  # it would be frozen with rows locked
             self._loop(maintenance.run_forever(self._pool, self.settings, self.interruption, self._chores))
 
     async def maintain(self) -> None:
         """One maintenance run."""
         await maintenance.run_once(self._pool, self.settings, self.interruption, self._chores)
+
+    def figures(self, *, take: bool = False) -> Figures:
+        """How it is doing; `take` begins anew with what was worst, which else is what was last."""
+        recorder, follower, pool = self._recorder, self._follower, self._pool.get_stats()
+        return Figures(
+            open_streams=len(self.registry),
+            recorder_lag=recorder.lag.take() if take else recorder.lag.last,
+            recorder_backlog=recorder.backlog(),
+            follower_lag=follower.lag.take() if take else follower.lag.last,
+            database_requests=pool.get("requests_num", 0),
+            database_wait=pool.get("requests_wait_ms", 0),
+            database_usage=pool.get("usage_ms", 0),
+        )
 
     def _loop(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._loops.append(asyncio.create_task(coroutine))

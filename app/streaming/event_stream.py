@@ -53,15 +53,21 @@ class EventStream(Response):
         self._pulse = Pulse(keepalive, send_timeout)
         self._gone = False
         self._late = False
+        self._sent = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         watch = asyncio.create_task(self._watch(receive))
         timer = self._end_in_time(scope.get("state", {}))
+        state = scope.setdefault("state", {})
         try:
             with self._source as log, self._pulse:
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                await self._stream(log, scope.get("state", {}).get("send", send))
+                last = await self._stream(log, state.get("send", send))
+                state["sent"] = self._sent
+                if last is not None:
+                    await self._pulse.send(send, last, more=False)
         finally:
+            state["sent"] = self._sent
             watch.cancel()
             if timer is not None:
                 timer.cancel()
@@ -75,20 +81,25 @@ class EventStream(Response):
         self._late = True
         self._pulse.wake()
 
-    async def _stream(self, log: Log, send: Send) -> None:
-        """Ends without a last chunk when the client left or stopped reading: the server then breaks the connection."""
+    async def _stream(self, log: Log, send: Send) -> bytes | None:
+        """All chunks but the last, which it gives back: that goes the way of all answers, where it is noticed.
+
+        None when the client left or stopped reading: without a last chunk, the server breaks the connection.
+        """
         # Something is written at once in any case: it opens the stream through every hop.
         body = self._opening + self._frames(log) or KEEPALIVE
-        more = True
-        while more and not self._gone:
+        while not self._gone:
             if self._late and not log.ended:
-                body, more = body + self._too_late(), False
-            else:
-                more = not log.ended or log.last_seq > self._folded
-            if (body or not more) and not await self._pulse.send(send, body, more):
-                return
-            if more and not self._gone:
+                return body + self._too_late()
+            if log.ended and log.last_seq <= self._folded:
+                return body
+            if body:
+                if not await self._pulse.send(send, body, more=True):
+                    return None
+                self._sent += len(body)
+            if not self._gone:
                 body = await self._next(log)
+        return None
 
     async def _next(self, log: Log) -> bytes:
         """The next frames, a sign of life when it is time for one, or nothing where events have no frame."""

@@ -16,6 +16,7 @@ from app.db.pool import Pool
 from app.domain.completion import Status
 from app.domain.errors import AppError, Gone
 from app.domain.events import split
+from app.observability import Worst
 from app.streaming import repository
 from app.streaming.interruption import LOST_AT_MOST, Interruption
 from app.streaming.log import Log
@@ -38,6 +39,8 @@ class Follower:
         self._logs: dict[UUID, Log] = {}
         self._readers: dict[UUID, int] = {}
         self._wake = asyncio.Event()
+        self.lag = Worst()
+        self._looked_at: float | None = None
 
     @property
     def following(self) -> list[UUID]:
@@ -80,10 +83,12 @@ class Follower:
     async def _catch_up(self) -> bool:
         logs = {id: log for id, log in self._logs.items() if not log.ended}
         if not logs:
+            self._looked_at = None
             return False
         afters = {id: log.last_seq for id, log in logs.items()}
         async with self._pool.connection() as conn:
             rows = await repository.follow(conn, afters, self._lease)
+            self._note_lag()
             # Into the copies that were asked for: a reader that came meanwhile may have begun another one.
             for id, group in groupby(rows, key=attrgetter("id")):
                 try:
@@ -96,6 +101,13 @@ class Follower:
         for instance in {row.instance_id for row in rows if row.status == Status.STREAMING and not row.owner_alive}:
             await self._interruption.of_dead(instance)
         return any(row.data is not None for row in rows)
+
+    def _note_lag(self) -> None:
+        """What readers have waited for at the most: the time since the last look."""
+        now = asyncio.get_running_loop().time()
+        if self._looked_at is not None:
+            self.lag.add((now - self._looked_at) * 1000)
+        self._looked_at = now
 
     async def _take(self, conn: Connection, log: Log, rows: list[Followed]) -> None:
         if rows[0].status != Status.STREAMING:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import repeat
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -21,9 +21,11 @@ from app.domain.completion import OnDisconnect, Status
 from app.domain.errors import AppError, UpstreamError, UpstreamTimeout
 from app.domain.events import Body, Error, Event, MessageStop, name
 from app.domain.message import MessageFold
+from app.observability import Metric, bind, meter, traced, tracing
 from app.prices import Prices
 from app.providers.base import Provider, ProviderRequest
 from app.streaming.billing import Account, bill, counted
+from app.streaming.course import Course
 from app.streaming.head_start import HeadStart
 from app.streaming.log import Log
 from app.streaming.recorder import LeaseLost, Recorder, StorageUnavailable
@@ -69,6 +71,9 @@ class Admitted(msgspec.Struct, frozen=True):
     request_id: str
     account: Account
     ends_by: float | None = None
+    # Of the request that was admitted: what its log lines have on them, and where it is in its trace.
+    log_keys: dict[str, Any] = {}
+    traceparent: str | None = None
 
 
 class Generation:
@@ -95,6 +100,7 @@ class Generation:
         self._settings = settings
         self._head_start = head_start
         self._attempts = 0
+        self._course = Course()
         self._started_at = time.monotonic()
         self._first_event_ms: float | None = None
         self._pumping: asyncio.Task[None] | None = None
@@ -126,6 +132,7 @@ class Generation:
     def reading(self) -> Iterator[Log]:
         """A reader is there."""
         self._readers += 1
+        self._course.readers += 1
         try:
             yield self.log
         finally:
@@ -148,6 +155,14 @@ class Generation:
     # -- the task
 
     async def run(self) -> None:
+        with tracing("completion", parent=self._admitted.traceparent):
+            bind(**self._admitted.log_keys)
+            end = await self._run()
+            if self.settled:  # before readers have the end: behind it, a home may freeze this process
+                self._course.report(self._admitted.account.model, self.error, self.log)
+        self.log.append([end], end=True)
+
+    async def _run(self) -> Event:
         self._recorder.attach(self.id, self.log, self.stop)
         try:
             end = await self._commit(await self._produce())
@@ -155,7 +170,7 @@ class Generation:
             end = self._fail(exc)  # not settled: the control tick ends what the store holds
         finally:
             self._recorder.detach(self.id)
-        self.log.append([end], end=True)
+        return end
 
     async def _produce(self) -> Event:
         """Fill the log; answers the terminal event, which is not in it yet."""
@@ -173,13 +188,15 @@ class Generation:
             return self._fail(error)
         return Event(self.log.last_seq + 1, "message_stop", MESSAGE_STOP)
 
+    @traced("settle")
     async def _commit(self, end: Event) -> Event:
         """Write the final state; answers the terminal event, another one where that state cannot be written."""
         for bare in (False, True):
             if isinstance(self.error, (LeaseLost, StorageUnavailable)):
                 break
             try:
-                await self._recorder.settle(self._settlement(end, bare=bare))
+                self._course.settlement = self._settlement(end, bare=bare)
+                await self._recorder.settle(self._course.settlement)
             except AppError as exc:
                 end = self._fail(exc)
             else:
@@ -187,6 +204,7 @@ class Generation:
                 break
         return end
 
+    @traced("upstream")
     async def _pump(self) -> None:
         """From the upstream's reads into the log, until the message has stopped."""
         provider = await self._provider()  # the first one waits for the SDK's import, which is no part of its stream
@@ -234,6 +252,7 @@ class Generation:
 
     def _attempted(self) -> None:
         self._attempts += 1
+        self._course.ask()
 
     def _take(self, datas: Sequence[bytes]) -> bool:
         """Append one read's events to the log; True once the message has stopped."""
@@ -261,6 +280,7 @@ class Generation:
         self.log.append(events)
         if self._first_event_ms is None:
             self._first_event_ms = (time.monotonic() - self._started_at) * 1000
+            self._course.first_event = time.monotonic()
             self._recorder.begun()
 
     def _apply(self, body: Body) -> None:
@@ -276,6 +296,8 @@ class Generation:
         if not isinstance(exc, AppError):
             _log.error("generation failed", exc_info=exc)
             exc = AppError("Something went wrong on our side.")
+        if isinstance(exc, UpstreamError):
+            meter.count(Metric.UPSTREAM_ERRORS, exc.code)
         self.error = exc.with_traceback(None)  # its frames would keep this generation and its log alive
         return error_end(self.log.last_seq + 1, exc, self._admitted.request_id)
 

@@ -1,6 +1,7 @@
 """Who this process is to the others."""
 
 from app.domain.ids import uuid7
+from app.observability import name_instance
 
 
 class Instance:
@@ -8,7 +9,8 @@ class Instance:
 
     def __init__(self, home: str) -> None:
         self.home = home
-        self.id = uuid7()
+        self.renew()
 
     def renew(self) -> None:
         self.id = uuid7()
+        name_instance(self.id)

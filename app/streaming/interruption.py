@@ -13,10 +13,12 @@ from app.domain.errors import AppError
 from app.domain.events import Event, parse, split
 from app.domain.message import MessageFold
 from app.domain.usage import Counts
+from app.observability import apart, bind, completion_ended
 from app.prices import Prices
 from app.streaming import repository
 from app.streaming.billing import bill, supposed
-from app.streaming.repository import Connection
+from app.streaming.course import told
+from app.streaming.repository import Connection, Owner
 from app.streaming.settlement import Settlement, error_end, settlement
 
 _log = logging.getLogger(__name__)
@@ -53,9 +55,12 @@ class Interruption:
         async with self._pool.connection() as conn, conn.transaction():
             unfinished = await repository.lock_unfinished(conn, owner, ids, _AT_ONCE)
             ends = [await self._settlement(conn, id) for id in unfinished]
+            owners = await repository.owners(conn, unfinished) if ends else {}
             if ends:
                 await repository.settle(conn, owner, ends)
                 await repository.forget_handed_over(conn, unfinished)
+        for end in ends:
+            _report(end, owners[end.id])
         return len(ends) == _AT_ONCE
 
     async def _settlement(self, conn: Connection, id: UUID) -> Settlement:
@@ -76,6 +81,13 @@ class Interruption:
         if account is None:
             return "{}"
         return bill(self._prices, account, Counts.of(fold.usage()) if fold.started else supposed(account))
+
+
+def _report(end: Settlement, owner: Owner) -> None:
+    """Whoever met it here is somebody else than who asked for it."""
+    with apart():
+        bind(tenant=owner.tenant, key_id=str(owner.key_id) if owner.key_id is not None else None)
+        completion_ended(told(end, owner.model, "interrupted"))
 
 
 def _folded(events: Sequence[Event]) -> MessageFold:

@@ -20,6 +20,7 @@ from app.config import Settings
 from app.db.pool import Pool
 from app.domain.errors import AppError
 from app.domain.events import join
+from app.observability import Worst
 from app.streaming import repository
 from app.streaming.instance import Instance
 from app.streaming.log import Log
@@ -110,6 +111,7 @@ class Recorder:
         self._ends: dict[UUID, Settlement] = {}
         self._committed: dict[UUID, asyncio.Future[None]] = {}
         self._wake = asyncio.Event()
+        self.lag = Worst()
         self._beginning: asyncio.TimerHandle | None = None
 
     def attach(self, id: UUID, log: Log, lost: Callable[[AppError], None]) -> None:
@@ -171,8 +173,9 @@ class Recorder:
                 async with asyncio.timeout(self._patience), self._pool.connection() as conn:
                     refused = await repository.record(conn, self._instance.id, batch.rows, batch.ends)
             except TRANSIENT as exc:
+                self.lag.add((loop.time() - started) * 1000)
                 _log.warning("recording failed, will be retried: %s", exc)
-                if loop.time() - started > self._patience or self._backlog() > self._buffer:
+                if loop.time() - started > self._patience or self.backlog() > self._buffer:
                     self.give_up()
                     return
                 await self._recover()
@@ -180,6 +183,7 @@ class Recorder:
                 await self._split(batch, exc)
                 return
             else:
+                self.lag.add((loop.time() - started) * 1000)
                 self._accept(batch, refused)
                 return
 
@@ -212,7 +216,7 @@ class Recorder:
         for end in batch.ends:
             self._resolve(end.id, error if end.id in refused else None)
 
-    def _backlog(self) -> int:
+    def backlog(self) -> int:
         """Bytes that wait to be written."""
         return sum(
             len(event.data) for stream in self._attached.values() for event in stream.log.after(stream.upto)

@@ -46,6 +46,7 @@ STREAMING_FOR: LiteralString = (
     "SELECT id FROM completions WHERE instance_id = %(instance)s AND status = 'streaming'"
     " AND created_at < clock_timestamp() - %(age)s"
 )
+OWNERS: LiteralString = "SELECT id, tenant, key_id, model FROM completions WHERE id = ANY (%(ids)b::uuid[])"
 EVENTS: LiteralString = "SELECT first_seq, data FROM completion_events WHERE completion_id = %(id)s ORDER BY first_seq"
 FOLLOW: LiteralString = (
     "SELECT c.id, c.status, lease_holds(i.lease_until, i.dead_at, %(lease)s) AS owner_alive, c.instance_id, c.end_seq,"
@@ -101,6 +102,15 @@ class TakenOver(msgspec.Struct, frozen=True):
     outcome: str
     request: bytes | None
     cancel_requested: bool | None
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Who asked for a completion, and of which model."""
+
+    id: UUID
+    tenant: str
+    key_id: UUID | None
+    model: str
 
 
 class Followed(msgspec.Struct, frozen=True):
@@ -229,6 +239,12 @@ async def streaming_for(conn: Connection, instance: UUID, seconds: float) -> lis
     """Completions of `instance` that have been streaming for longer than so many seconds."""
     cursor = await conn.execute(STREAMING_FOR, {"instance": instance, "age": timedelta(seconds=seconds)})
     return [row[0] for row in await cursor.fetchall()]
+
+
+async def owners(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, Owner]:
+    async with conn.cursor(row_factory=class_row(Owner)) as cursor:
+        await cursor.execute(OWNERS, {"ids": list(ids)})
+        return {owner.id: owner for owner in await cursor.fetchall()}
 
 
 async def event_rows(conn: Connection, completion: UUID) -> list[tuple[int, bytes]]:

@@ -17,6 +17,7 @@ from tenacity import (
 from app.config import Settings
 from app.domain.errors import UpstreamError, UpstreamTimeout
 from app.domain.events import Body, Error, parse, well_formed
+from app.observability import Metric, meter
 from app.providers.base import ProviderStream
 
 _backoff = wait_exponential_jitter(multiplier=0.2, max=2)
@@ -46,6 +47,7 @@ async def open_upstream(tries: Iterator[Open], settings: Settings, attempted: Ca
         retry=retry_if_exception(lambda exc: isinstance(exc, UpstreamError) and exc.retryable),
         stop=stop_after_attempt(settings.max_retries + 1) | stop_before_delay(settings.peek_timeout),
         wait=_wait,
+        before_sleep=_count_error,
         reraise=True,
     )
     async for attempt in attempts:
@@ -53,6 +55,13 @@ async def open_upstream(tries: Iterator[Open], settings: Settings, attempted: Ca
             attempted()
             return await _open_once(next(tries), settings.first_event_timeout)
     raise AssertionError("the last try either returned or raised")
+
+
+def _count_error(state: RetryCallState) -> None:
+    """The last try's is the generation's own."""
+    exc = state.outcome.exception() if state.outcome is not None else None
+    if isinstance(exc, UpstreamError):
+        meter.count(Metric.UPSTREAM_ERRORS, exc.code)
 
 
 def _wait(state: RetryCallState) -> float:

@@ -86,4 +86,4 @@ class Invocation:
         self.payload: bytes = event if isinstance(event, bytes) else json.dumps(event).encode()
         self.answer = Answer()
         self.deadline = 0.0
-        self.trace = f"Root=1-{int(time.time()):08x}-{uuid7().hex[8:]};Parent={uuid7().hex[16:]};Sampled=0"
+        self.trace = f"Root=1-{int(time.time()):08x}-{uuid7().hex[8:]};Parent={uuid7().hex[16:]};Sampled=1"

@@ -13,6 +13,7 @@ from local.upstream import SimulatedUpstream
 from tests.conftest import LOGS
 from tests.support.api import Api, StartApi, running_api
 from tests.support.headwater import Headwater, running
+from tests.support.log_lines import check_logs
 from tests.support.postgres import Postgres
 from tests.support.service import Service, Services, StartService
 
@@ -26,6 +27,7 @@ def start_service(
     services = Services(tmp_path, database_url, upstream.url)
     yield services.start
     services.end()
+    check_logs(tmp_path, upstream.requests)
 
 
 @pytest.fixture

@@ -116,6 +116,6 @@ async def test_keys_are_not_logged(headwater: Headwater, client: httpx.AsyncClie
     await client.get(COMPLETIONS)
     (log,) = headwater.folder.glob("*.log")
     text = log.read_text()
-    assert '"path":"/v1/completions"' in text
+    assert '"route":"/v1/completions"' in text
     for secret in (headwater.service.key, headwater.service.admin_key, "the-upstreams-own-key", SECRET):
         assert secret not in text

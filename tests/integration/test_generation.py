@@ -44,7 +44,7 @@ class Upstream:
     async def provider(self) -> Provider:
         return self
 
-    async def open(self, request: ProviderRequest) -> ProviderStream:
+    async def open(self, request: ProviderRequest, may_send: Awaitable[None] | None = None) -> ProviderStream:
         self.opened += 1
         return self
 

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from local.upstream import RecordedRequest, SimulatedUpstream
+from tests.support.log_lines import check_logs
 from tests.support.postgres import Postgres
 from tests.support.service import Service, Services
 
@@ -61,6 +62,7 @@ async def running(
                 yield Headwater(await services.start(**settings), upstream, database_url, folder)
             finally:
                 services.end()
+            check_logs(folder, upstream.requests)
     finally:
         postgres.drop_database(database_url)
 

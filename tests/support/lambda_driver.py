@@ -14,6 +14,7 @@ from typing import Any
 
 from snapshot_restore_py import get_after_restore, get_before_snapshot
 
+from app.domain.ids import uuid7
 from app.entrypoints.lambda_handler import handler
 
 
@@ -22,6 +23,7 @@ class Context:
 
     def __init__(self, seconds: float) -> None:
         self._deadline = time.time() + seconds
+        self.aws_request_id = str(uuid7())
 
     def get_remaining_time_in_millis(self) -> int:
         return round((self._deadline - time.time()) * 1000)
@@ -30,7 +32,7 @@ class Context:
 def obey(order: dict[str, Any]) -> Any:
     match order:
         case {"do": "invoke", "event": event}:
-            return handler(event, Context(order.get("seconds", 60)))  # type: ignore[arg-type]
+            return handler(event, Context(order.get("seconds", 60)))
         case {"do": "before snapshot"}:
             for function, arguments, named in reversed(get_before_snapshot()):
                 function(*arguments, **named)

@@ -15,6 +15,8 @@ from uuid import UUID
 
 import httpx
 
+from tests.support.log_lines import check_logs
+
 ROOT: Final = Path(__file__).parents[2]
 ADMIN_KEY: Final = "hw_admin_of_the_tests"
 _PATIENCE: Final = 30.0
@@ -134,6 +136,7 @@ class Services:
             process.kill()  # also one that is stopped
         for process in self._processes:
             process.wait()
+        check_logs(self._folder)
 
 
 def clean_environment(**variables: object) -> dict[str, str]:

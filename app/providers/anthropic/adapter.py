@@ -15,6 +15,7 @@ from anthropic import AsyncAnthropic, AsyncAnthropicAWS, AsyncAnthropicBedrock
 
 from app.config import Settings
 from app.domain.errors import UpstreamError
+from app.observability import trace_headers
 from app.providers.anthropic.errors import errors_as_ours, not_configured
 from app.providers.anthropic.http_client import create_http_client, is_direct
 from app.providers.anthropic.stream import event_stream
@@ -42,6 +43,8 @@ def create_client(settings: Settings, http_client: httpx2.AsyncClient) -> Client
         "http_client": http_client,
         "base_url": settings.upstream_base_url,
         "timeout": http_client.timeout,
+        # Its spans are ours already, and its way of ending them costs each read of a body.
+        "open_telemetry": False,
     }
     match settings.upstream:
         case "bedrock":
@@ -118,7 +121,7 @@ class AnthropicProvider:
 
 
 def _headers(request: ProviderRequest) -> dict[str, str]:
-    headers = {"anthropic-version": request.version}
+    headers = {"anthropic-version": request.version, **trace_headers()}
     if request.betas:
         headers["anthropic-beta"] = request.betas
     return headers

@@ -1,4 +1,7 @@
-"""Logging for both homes, by AWS Lambda Powertools: one JSON line per record on standard output."""
+"""One JSON line per record on standard output, by AWS Lambda Powertools.
+
+Only the keys of a context are used: those of the logger are the process's, and one request's would be on all lines.
+"""
 
 import logging
 from typing import Final
@@ -9,7 +12,7 @@ from app.config import Settings
 
 _SERVICE: Final = "headwater"
 # They tell of every request they make, or of their own start.
-_TALKATIVE: Final = ("httpx2", "uvicorn.error", "botocore", "alembic.runtime.migration")
+_TALKATIVE: Final = ("httpx2", "uvicorn.error", "botocore", "alembic.runtime.migration", "opentelemetry")
 
 logger = Logger(service=_SERVICE, use_rfc3339=True, utc=True, serialize_stacktrace=False)
 
@@ -17,6 +20,7 @@ logger = Logger(service=_SERVICE, use_rfc3339=True, utc=True, serialize_stacktra
 def configure(settings: Settings) -> None:
     """Send every module's log records through the one formatter; call once, when the app is created."""
     logger.setLevel(settings.log_level)
+    logger.append_keys(home=settings.home, init_type=settings.lambda_initialization or "process")
     logging.getLogger(_SERVICE).propagate = False  # it has the handler that the root gets here
     logging.basicConfig(handlers=[logger.registered_handler], level=settings.log_level, force=True)
     for name in _TALKATIVE:

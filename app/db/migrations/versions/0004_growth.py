@@ -1,4 +1,4 @@
-"""Meters are found by their index."""
+"""Rows are found by their index, however many there are."""
 
 from app.db.migrations.sql import run
 
@@ -7,4 +7,4 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    run("0004_cheaper_meters.sql")
+    run("0004_growth.sql")

@@ -1,0 +1,68 @@
+"""Puts images into the deployment's repository, and finds out which one is deployed."""
+
+import base64
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import boto3
+from botocore.exceptions import ClientError
+
+_ROOT = Path(__file__).parents[2]
+# With the attestations that BuildKit adds by itself, an image is a list of images, which Lambda refuses.
+_ENVIRONMENT = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+
+
+def output(stack: str, name: str) -> str | None:
+    """An output of a deployed stack."""
+    try:
+        stacks = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as exc:
+        if exc.response["Error"]["Code"] == "ValidationError":  # there is no such stack
+            return None
+        raise
+    return next((each["OutputValue"] for each in stacks[0].get("Outputs", []) if each["OutputKey"] == name), None)
+
+
+def push(repository: str, dockerfile: str) -> str:
+    """Build for arm64 and push; its digest.
+
+    Raises:
+        subprocess.CalledProcessError: git or docker failed.
+    """
+    tag = f"{repository}:{Path(dockerfile).suffix.removeprefix('.') or 'app'}-{_revision()}"
+    _log_in(repository)
+    _docker("build", "--platform", "linux/arm64", "--file", dockerfile, "--tag", tag, ".")
+    _docker("push", tag)
+    return _digest(tag)
+
+
+def _log_in(repository: str) -> None:
+    token = boto3.client("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    user, _, password = base64.b64decode(token).decode().partition(":")
+    registry = repository.partition("/")[0]
+    _docker("login", "--username", user, "--password-stdin", registry, stdin=password)
+
+
+def _digest(tag: str) -> str:
+    repository, _, name = tag.rpartition(":")
+    images = boto3.client("ecr").describe_images(
+        repositoryName=repository.partition("/")[2], imageIds=[{"imageTag": name}]
+    )
+    return str(images["imageDetails"][0]["imageDigest"])
+
+
+def _revision() -> str:
+    """Of the source; what is not committed gets a name of its own each time, since tags cannot be moved."""
+    revision = _git("rev-parse", "--short=12", "HEAD")
+    return f"{revision}-{int(time.time())}" if _git("status", "--porcelain") else revision
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=_ROOT, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S607
+
+
+def _docker(*arguments: str, stdin: str | None = None) -> None:
+    environment = {**os.environ, **_ENVIRONMENT}
+    subprocess.run(["docker", *arguments], cwd=_ROOT, check=True, input=stdin, text=True, env=environment)  # noqa: S607

@@ -1,0 +1,135 @@
+"""The commands, with CDK's real command line, against a cloud that is none (fake_cloud.py)."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import pytest
+
+from tests.infra.conftest import FIRST, SECOND
+
+_ROOT = Path(__file__).parents[2]
+
+pytestmark = [pytest.mark.xdist_group("deployment"), pytest.mark.timeout(300)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloud:
+    endpoint: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return {
+            **kept,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_REGION": "eu-west-1",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def run(self, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "infra.commands", *arguments]
+        return subprocess.run(
+            command, cwd=_ROOT, env=self.environment, input=answer, capture_output=True, text=True, check=False
+        )
+
+    def outputs(self) -> dict[str, dict[str, str]]:
+        """Of each of our stacks that is there."""
+        client = boto3.client(
+            "cloudformation",
+            endpoint_url=self.endpoint,
+            region_name="eu-west-1",
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+        return {
+            stack["StackName"]: {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
+            for stack in client.describe_stacks()["Stacks"]
+            if stack["StackName"].startswith("headwater") and stack["StackStatus"] != "DELETE_COMPLETE"
+        }
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    ends_by = time.monotonic() + 60
+    while time.monotonic() < ends_by:
+        assert process.poll() is None, "the cloud ended by itself"
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise TimeoutError("the cloud does not listen")
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    assert (_ROOT / "infra/node_modules/aws-cdk").is_dir(), "make test-infra installs the command line"
+    port = _free_port()
+    log = (tmp_path_factory.mktemp("cloud") / "cloud.log").open("wb")
+    command = [sys.executable, str(Path(__file__).with_name("fake_cloud.py")), str(port)]
+    with log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            _wait_for(port, process)
+            # Not its address: moto takes the URL of a template for its own only by this name.
+            yield Cloud(endpoint=f"http://localhost:{port}")
+        finally:
+            process.kill()
+
+
+def test_homes_are_deployed_one_by_one_changed_compared_and_removed(cloud: Cloud) -> None:
+    _succeed(cloud.run("bootstrap"))
+
+    _succeed(cloud.run("deploy", "lambda", "--image", FIRST, "--yes"))
+    assert set(cloud.outputs()) == {"headwater-dev-shared", "headwater-dev-lambda"}
+
+    _succeed(cloud.run("deploy", "both", "--image", FIRST, "--yes"))
+    assert set(cloud.outputs()) == {f"headwater-dev-{name}" for name in ("shared", "lambda", "fargate", "comparison")}
+
+    _succeed(cloud.run("diff"))
+    other = cloud.run("diff", "--image", SECOND)
+    assert other.returncode == 1
+    assert "Number of stacks with differences: 2" in other.stdout + other.stderr
+
+    _succeed(cloud.run("deploy", "both", "--image", SECOND, "--yes"))
+    assert {cloud.outputs()[f"headwater-dev-{home}"]["Image"] for home in ("lambda", "fargate")} == {SECOND}
+
+    _succeed(cloud.run("destroy", "both", "--yes"))
+    assert not cloud.outputs()
+
+
+def _succeed(result: subprocess.CompletedProcess[str]) -> None:
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_it_says_what_it_will_do_and_does_nothing_without_a_yes(cloud: Cloud) -> None:
+    refused = cloud.run("deploy", "lambda", "--image", FIRST, answer="n\n")
+
+    assert refused.returncode == 1
+    assert "Deploys headwater-dev-shared, headwater-dev-lambda." in refused.stdout
+    assert "in all; tokens, requests, traffic, storage and logs come on top" in refused.stdout
+    assert not cloud.outputs()
+
+
+def test_what_cannot_be_is_said_in_a_sentence(cloud: Cloud) -> None:
+    wrong_stage = cloud.run("deploy", "lambda", "--stage", "nowhere")
+    wrong_image = cloud.run("deploy", "lambda", "--image", "latest")
+
+    assert (wrong_stage.returncode, wrong_image.returncode) == (2, 2)
+    assert wrong_stage.stderr.splitlines()[-1] == "There is no stage 'nowhere'; infra/stage.py has dev, prod."
+    assert "named by its digest" in wrong_image.stderr.splitlines()[-1]
