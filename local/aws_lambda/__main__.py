@@ -25,6 +25,16 @@ from local.errors import LaunchError
 _MANAGED_RUNTIME = {"AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info[0]}.{sys.version_info[1]}"}
 
 
+class _Event(click.ParamType[Any]):
+    name = "event"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            self.fail(f"{value!r} is no JSON: {error}", param, ctx)
+
+
 @dataclass(frozen=True, slots=True)
 class Doors:
     """Where to listen, and what else calls the function."""
@@ -33,7 +43,7 @@ class Doors:
     host: str
     port: int
     invoke_port: int
-    schedule: tuple[tuple[float, str], ...]
+    schedule: tuple[tuple[float, Any], ...]
 
 
 @click.command()
@@ -56,7 +66,12 @@ class Doors:
 @click.option("--env", "variables", multiple=True, metavar="NAME[=VALUE]", help="For the function; may be repeated.")
 @click.option("--port-variable", default="PORT", show_default=True, help="That tells the application its port.")
 @click.option(
-    "--schedule", nargs=2, type=(float, str), multiple=True, metavar="SECONDS EVENT", help="Invoke it again and again."
+    "--schedule",
+    nargs=2,
+    type=(float, _Event()),
+    multiple=True,
+    metavar="SECONDS EVENT",
+    help="Invoke it again and again.",
 )
 def main(
     command: tuple[str, ...],
@@ -70,7 +85,7 @@ def main(
     limit_cpu: bool,
     variables: tuple[str, ...],
     port_variable: str,
-    schedule: tuple[tuple[float, str], ...],
+    schedule: tuple[tuple[float, Any], ...],
     **chosen: Any,
 ) -> None:
     """Run COMMAND (a web application beside Lambda's web adapter), an image, or a handler. Ctrl-C ends it."""
@@ -119,7 +134,7 @@ async def _run(function: Function, make_sandbox: MakeSandbox, doors: Doors) -> N
         invoke_port=doors.invoke_port,
     ) as running:
         for seconds, event in doors.schedule:
-            running.service.schedule(seconds, json.loads(event))
+            running.service.schedule(seconds, event)
         if function.snapstart:
             await _publish(running.service.take_snapshot)
         click.echo(f"Lambda function {function.name} at {running.url} ({doors.front_door})")

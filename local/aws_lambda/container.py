@@ -82,8 +82,8 @@ class Container:
         return f"exit status {(await _docker('wait', self._name)).decode().strip()}"
 
     async def stop(self, *, gently: bool) -> None:
-        """Also one that was never made, or has ended by itself."""
-        with suppress(DockerError):
+        """Also one that was never made, for want of docker perhaps, or has ended by itself."""
+        with suppress(DockerError, FileNotFoundError):
             if gently:
                 await _docker("stop", "--time", "2", self._name)
             await _docker("rm", "--force", self._name)
