@@ -13,7 +13,7 @@ from bench.servers import Server, free_port, python, wait_for
 STREAMS: Final = 1000
 # Until all are held and what their starts took has been given back, and as long again to look.
 _SETTLING: Final = 12.0
-_SILENT: Final = "events=2 rate=0 first=0 hold=1"
+_SILENT: Final = "events=2 rate=0 first=0 hold=1 pad=0"
 
 
 @dataclass(frozen=True, slots=True)

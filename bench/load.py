@@ -6,6 +6,7 @@ holds the moment when the upstream sent it (bench/upstream.py), so that one look
 
 import asyncio
 import resource
+import socket
 import sys
 import time
 from typing import Final, cast
@@ -16,6 +17,7 @@ import uvloop
 # What an event's text begins with; nothing else in any dialect does.
 _TEXT: Final = b'" t'
 _DIGITS: Final = 20
+_LITTLE: Final = 4096
 _END: Final = b"\r\n0\r\n\r\n"
 
 
@@ -65,7 +67,7 @@ class Reading(asyncio.Protocol):
         self._began = time.monotonic_ns()
         self.transport.write(self._request)
         if self._unread:
-            self.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self.transport.pause_reading)  # not reading yet
 
     def data_received(self, data: bytes) -> None:
         now = time.monotonic_ns()
@@ -85,7 +87,7 @@ class Reading(asyncio.Protocol):
         else:
             self._seen.gaps.append((now - self._before) / 1e6)
         self._before = now
-        digits, whole, _ = sent.partition(b'"')
+        digits, whole, _ = sent.partition(b" ")
         if whole:
             self._seen.lateness.append(now / 1e6 - int(digits) / 1e3)
 
@@ -104,11 +106,11 @@ async def run(plan: Plan) -> Seen:
     async def one_after_the_other(place: int) -> None:
         await asyncio.sleep(plan.spread * place / plan.at_once)
         for number in numbers:
+            unread = number < plan.unread
             try:
                 _, reading = await loop.create_connection(
-                    lambda number=number: Reading(request, seen, unread=number < plan.unread),  # type: ignore[misc]
-                    "127.0.0.1",
-                    plan.port,
+                    lambda unread=unread: Reading(request, seen, unread=unread),  # type: ignore[misc]
+                    sock=await _connected(plan.port, receive=_LITTLE if unread else None),
                 )
             except OSError:
                 seen.broken += 1
@@ -127,6 +129,16 @@ async def run(plan: Plan) -> Seen:
     seen.broken += plan.streams - seen.whole - seen.broken
     seen.seconds, seen.cpu = time.monotonic() - began, _cpu() - cpu
     return seen
+
+
+async def _connected(port: int, receive: int | None) -> socket.socket:
+    """To `port`; with `receive`, its side of the connection takes no more bytes than that."""
+    connection = socket.socket()
+    connection.setblocking(False)
+    if receive is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+    await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+    return connection
 
 
 def _cpu() -> float:

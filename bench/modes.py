@@ -16,7 +16,10 @@ from bench.servers import Running, Server
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """`streams` answers of `events` texts, `at_once` at a time; `rate` is of each stream, in events a second."""
+    """`streams` answers of `events` texts, `at_once` at a time; `rate` is of each stream, in events a second.
+
+    Each text has `padding` bytes beside the moment of its sending.
+    """
 
     name: str
     says: str
@@ -25,10 +28,11 @@ class Mode:
     events: int
     rate: float = 0.0
     spread: float = 0.0
+    padding: int = 0
 
     @property
     def prompt(self) -> str:
-        return f"events={self.events} rate={self.rate:g} first=0 hold=0"
+        return f"events={self.events} rate={self.rate:g} first=0 hold=0 pad={self.padding}"
 
 
 MODES: Final = (

@@ -11,7 +11,7 @@ from bench.database import database
 from bench.servers import MODEL, free_port, headwater_environment, make_key, python, wait_for
 
 ROUNDS: Final = 5
-_SHORT: Final = "events=5 rate=0 first=0 hold=0"
+_SHORT: Final = "events=5 rate=0 first=0 hold=0 pad=0"
 
 
 def _until(command: Sequence[str], environment: Mapping[str, str], ready: Callable[[], bool]) -> float:

@@ -11,7 +11,8 @@ from bench.servers import Server, free_port, python, wait_for
 
 PAIRS: Final = 5
 UNREAD: Final = 15
-MODE: Final = Mode("unread", "300 streams, 15 of them never read", 300, 300, 120, 20, 1)
+# More than the sockets of both sides hold: who does not read blocks whoever writes.
+MODE: Final = Mode("unread", "300 streams, 15 of them never read", 300, 300, 60, 8, 1, 4000)
 
 
 def measure(server: Server, pairs: int = PAIRS, mode: Mode = MODE) -> list[tuple[float, float]]:

@@ -1,8 +1,9 @@
 """An upstream that is never the limit: `python -m bench.upstream PORT` speaks just enough of the Messages API.
 
-What it answers stands in the request's text: `events=100 rate=24 first=0` are 100 events of text, 24 a second after a
-wait of 0 ms; `rate=0` is as fast as the connection takes them, and `hold=1` stays silent after the first. Each event is
-an HTTP chunk of its own, as the real API sends it, and its text holds the moment of sending, in microseconds.
+What it answers stands in the request's text: `events=100 rate=24 first=0 hold=0 pad=0` are 100 events of text, 24 a
+second after a wait of 0 ms; `rate=0` is as fast as the connection takes them, `hold=1` stays silent after the first,
+and `pad` makes each text so much longer. Each event is an HTTP chunk of its own, as the real API sends it, and its text
+holds the moment of sending, in microseconds.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import Final, cast
 
 import uvloop
 
-_ASKED: Final = re.compile(rb"events=(\d+) rate=([\d.]+) first=(\d+) hold=(\d)")
+_ASKED: Final = re.compile(rb"events=(\d+) rate=([\d.]+) first=(\d+) hold=(\d) pad=(\d+)")
 _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 # As many events as are handed to the socket at a time when there is no pace.
 _BATCH: Final = 10
@@ -32,7 +33,7 @@ _STOP: Final = (
     b'{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":%d}}',
     b'{"type":"message_stop"}',
 )
-_DELTA: Final = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" t%d"}}'
+_DELTA: Final = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" t%d %b"}}'
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
@@ -40,8 +41,8 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(frame), frame)
 
 
-def _delta() -> bytes:
-    return _chunk(b"content_block_delta", _DELTA % (time.monotonic_ns() // 1000))
+def _delta(padding: bytes) -> bytes:
+    return _chunk(b"content_block_delta", _DELTA % (time.monotonic_ns() // 1000, padding))
 
 
 _OPENING: Final = _HEAD + _chunk(b"message_start", _START[0]) + _chunk(b"content_block_start", _START[1])
@@ -63,6 +64,7 @@ class Upstream(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
         self._left = 0
+        self._padding = b""
 
     def data_received(self, data: bytes) -> None:
         self._request += data
@@ -78,11 +80,12 @@ class Upstream(asyncio.Protocol):
         self._events = self._left = int(asked[1])
         self._interval = 1 / rate if (rate := float(asked[2])) else 0.0
         self._held = asked[4] == b"1"
+        self._padding = b"x" * int(asked[5])
         self._at = self._loop.time() + int(asked[3]) / 1000
         self._timer = self._loop.call_at(self._at, self._begin)
 
     def _begin(self) -> None:
-        self._transport.write(_OPENING + _delta())
+        self._transport.write(_OPENING + _delta(self._padding))
         self._left -= 1
         if not self._held:
             self._go_on()
@@ -97,7 +100,7 @@ class Upstream(asyncio.Protocol):
     def _paced(self) -> None:
         if self._left:
             self._left -= 1
-            self._transport.write(_delta())
+            self._transport.write(_delta(self._padding))
             self._go_on()
         else:
             self._transport.write(_ending(self._events))
@@ -105,7 +108,7 @@ class Upstream(asyncio.Protocol):
     def _burst(self) -> None:
         number = min(self._left, _BATCH)
         self._left -= number
-        self._transport.write(b"".join([_delta() for _ in range(number)]))
+        self._transport.write(b"".join([_delta(self._padding) for _ in range(number)]))
         if self._left:
             self._go_on()
         else:
