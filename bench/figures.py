@@ -46,7 +46,7 @@ def complaints(measured: Sequence[Measured]) -> list[str]:
 
 
 def _disturbed(measured: Sequence[Measured]) -> list[str]:
-    others = statistics.mean([each.others for each in measured])
+    others = statistics.mean([each.others for each in measured if each.server != "upstream itself"] or [0.0])
     return [f"other processes took {others:.2f} cores meanwhile"] if others > NOISY_OTHERS else []
 
 

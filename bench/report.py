@@ -36,6 +36,9 @@ def _of_mode(measured: Sequence[Measured], mode: str, says: str) -> str:
 
 
 def _row(measured: Sequence[Measured], mode: str, server: str) -> dict[str, str]:
+    # Its process tree is the bench's own.
+    has_cpu = server != "upstream itself"
+
     def told(value: Value, form: str = ".1f") -> str:
         each = figures.figure(figures.of(measured, mode, server, value))
         return f"{each.median:{form}} ({each.least:{form}}-{each.most:{form}})"
@@ -46,14 +49,14 @@ def _row(measured: Sequence[Measured], mode: str, server: str) -> dict[str, str]
             "first text ms": told(lambda each: each.first_text_p50, ".2f"),
             "p99": told(lambda each: each.first_text_p99),
             "added, x naive": _added(measured, mode, server),
-            "CPU ms/request": told(lambda each: each.cpu_per_request / 1000, ".2f"),
+            "CPU ms/request": told(lambda each: each.cpu_per_request / 1000, ".2f") if has_cpu else "-",
             "x naive": _times(measured, mode, server, lambda each: each.cpu_per_request),
             "Postgres ms": told(lambda each: each.database_cpu_per_event * each.events / 1000 / _streams(mode), ".2f"),
             "load's own ms": told(lambda each: each.client_cpu_per_event * each.events / 1000 / _streams(mode), ".2f"),
         }
     return {
         "server": server,
-        "CPU us/event": told(lambda each: each.cpu_per_event),
+        "CPU us/event": told(lambda each: each.cpu_per_event) if has_cpu else "-",
         "x naive": _times(measured, mode, server, lambda each: each.cpu_per_event),
         "x nginx": _times(measured, mode, server, lambda each: each.cpu_per_event, base="nginx"),
         "Postgres us": told(lambda each: each.database_cpu_per_event),

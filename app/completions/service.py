@@ -77,7 +77,8 @@ class Completions:
             AppError: refused here, or by the upstream before its first event.
         """
         request = self._with_upstreams_name(request)
-        self._check(principal, request)
+        with counted_refusals():
+            self._check(principal, request)
         id = uuid7()
         if request.background and self._hand_over is not None:
             return await self._handed_over(id, principal, request, self._hand_over)
@@ -138,10 +139,10 @@ class Completions:
         if accepted.admission.duplicate is not None:
             return None
         admitted = self._admitted(id, accepted, head_start)
-        if head_start is not None:
-            head_start.go()
         generation = self._engine.launch(admitted, head_start)
         _stop_if_held_back(generation, principal, admitted.request.body)
+        if head_start is not None and not generation.stopped:
+            head_start.go()
         return generation
 
     async def _answer(self, principal: Principal, accepted: Accepted, generation: Generation | None) -> Answer:
@@ -253,14 +254,14 @@ class Completions:
             row = await repository.stream_row(conn, principal.tenant, id)
         if row is None or not _within_bounds(principal, id, row.conversation_id):
             raise _no_completion()
-        meter.count(Metric.RESUMES)
         bind(completion_id=str(id), resumed=True)
         link(row.traceparent)
         if after > self._last_possible(id, row):
             raise InvalidRequest("The position lies beyond the end of the stream.", code="position_beyond_end")
-        if row.status == Status.STREAMING:
-            return self._engine.source(id)
-        return _finished(row, after)
+        found = self._engine.source(id) if row.status == Status.STREAMING else _finished(row, after)
+        if found is not None:
+            meter.count(Metric.RESUMES)
+        return found
 
     def _last_possible(self, id: UUID, row: StreamRow) -> int:
         if row.end_seq is not None:

@@ -1,5 +1,6 @@
 """How connections log in: where a password comes from that may change, and whose certificates are believed."""
 
+import logging
 import ssl
 import time
 from collections.abc import Callable
@@ -11,8 +12,11 @@ from psycopg.conninfo import conninfo_to_dict
 from app.aws import Aws, AwsError
 from app.config import Settings
 
+_log = logging.getLogger(__name__)
+
 # What was read is used for so many seconds of the wall clock: a restored memory snapshot must not be fresh.
 _SECRET_LASTS: Final = 300.0
+_ASKED_AGAIN: Final = 30.0
 
 # Parameters of libpq.
 Parameters = dict[str, Any]
@@ -51,7 +55,7 @@ class RotatedSecret:
     def __call__(self) -> Parameters:
         with self._reading:
             if not 0 <= time.time() - self._read_at < _SECRET_LASTS:
-                self._read()
+                self._read_or_keep()
             return self._value
 
     def other_than(self, refused: Parameters) -> Parameters | None:
@@ -60,6 +64,16 @@ class RotatedSecret:
             if self._value == refused:
                 self._read()
             return self._value if self._value != refused else None
+
+    def _read_or_keep(self) -> None:
+        """While AWS does not answer, what was good until now may be so still."""
+        try:
+            self._read()
+        except AwsError as exc:
+            if not self._value:
+                raise
+            _log.warning("the database's secret cannot be read again: %s", exc)
+            self._read_at = time.time() - _SECRET_LASTS + _ASKED_AGAIN
 
     def _read(self) -> None:
         secret = self._aws.secret(self._arn)

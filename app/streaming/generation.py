@@ -121,6 +121,10 @@ class Generation:
         if self.error is not None and self._first_event_ms is None:
             raise self.error
 
+    @property
+    def stopped(self) -> bool:
+        return self._stopped_by is not None
+
     def stop(self, reason: AppError) -> None:
         """End with `reason` as the error, unless it is ending already."""
         if self._stopped_by is None:
@@ -159,8 +163,15 @@ class Generation:
             bind(**self._admitted.log_keys)
             end = await self._run()
             if self.settled:  # before readers have the end: behind it, a home may freeze this process
-                self._course.report(self._admitted.account.model, self.error, self.log)
+                self._report()
         self.log.append([end], end=True)
+
+    def _report(self) -> None:
+        """Whatever goes wrong with telling of it, readers get their end."""
+        try:
+            self._course.report(self._admitted.account.model, self.error, self.log)
+        except Exception:
+            _log.exception("the end of %s could not be told", self.id)
 
     async def _run(self) -> Event:
         self._recorder.attach(self.id, self.log, self.stop)
@@ -170,6 +181,8 @@ class Generation:
             end = self._fail(exc)  # not settled: the control tick ends what the store holds
         finally:
             self._recorder.detach(self.id)
+            if self._head_start is not None:
+                await self._head_start.close()
         return end
 
     async def _produce(self) -> Event:
@@ -212,6 +225,7 @@ class Generation:
         try:
             async with asyncio.timeout(longest):
                 opened = await open_upstream(self._tries(provider), self._settings, self._attempted)
+                self._head_start = None  # its stream is ours now, or it had none
                 whole = False
                 try:
                     whole = await self._read(opened)
@@ -231,9 +245,8 @@ class Generation:
 
     def _tries(self, provider: Provider) -> Iterator[Open]:
         """Ways to the upstream: the one that was made ready during the admission, if any, then new ones."""
-        head_start, self._head_start = self._head_start, None
-        if head_start is not None:
-            yield head_start.opened
+        if self._head_start is not None:
+            yield self._head_start.opened
         yield from repeat(partial(provider.open, self._admitted.request))
 
     async def _read(self, opened: Opened) -> bool:

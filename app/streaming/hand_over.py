@@ -49,13 +49,15 @@ class HandOver:
         except Exception:
             _log.exception("%s could not be handed over", id)
             error = Unavailable("The answer could not be begun in the background. Try again.", code="no_background")
-            await self.end(id, error)
-            raise error from None
+            if await self.end(id, error):
+                raise error from None
 
-    async def end(self, id: UUID, reason: AppError) -> None:
-        """End it with `reason`, unless somebody has begun it."""
-        if (generation := await self._take_over(id, None, reason)) is not None:
-            await generation.log.wait_ended()
+    async def end(self, id: UUID, reason: AppError) -> bool:
+        """End it with `reason`; False if somebody has begun it, as where the answer to the invocation was lost."""
+        if (generation := await self._take_over(id, None, reason)) is None:
+            return False
+        await generation.log.wait_ended()
+        return True
 
     async def run(self, id: UUID, ends_by: float | None) -> None:
         """Produce it, to its end; does nothing if somebody has begun it, or it has ended.

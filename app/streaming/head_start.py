@@ -11,13 +11,17 @@ _TURNS: Final = 3
 
 
 class HeadStart:
-    """Used within a `with` around the admission. Whoever was admitted calls `go`; for all others nothing was sent."""
+    """Used within a `with` around the admission. Whoever was admitted calls `go`, and in the end `close`.
+
+    For all others nothing was sent.
+    """
 
     def __init__(self, provider: Provider, request: ProviderRequest) -> None:
         self.request = request
         self._provider = provider
         self._admitted = asyncio.get_running_loop().create_future()
         self._opening = asyncio.create_task(self._open())
+        self._taken_over = False
 
     async def _open(self) -> ProviderStream:
         for _ in range(_TURNS):
@@ -33,7 +37,18 @@ class HeadStart:
         Raises:
             UpstreamError: as that does.
         """
-        return await self._opening
+        stream = await self._opening
+        self._taken_over = True
+        return stream
+
+    async def close(self) -> None:
+        """Hang up, unless the stream was taken over: who waited for it may have been cancelled just as it came."""
+        if self._taken_over:
+            return
+        self._opening.cancel()
+        await asyncio.wait([self._opening])
+        if not self._opening.cancelled() and self._opening.exception() is None:
+            await self._opening.result().aclose()
 
     def __enter__(self) -> Self:
         return self

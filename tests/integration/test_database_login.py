@@ -98,6 +98,19 @@ async def test_a_password_that_was_changed_is_read_again(
         assert aws.calls["GetSecretValue"] == 2
 
 
+async def test_a_password_outlives_an_outage_of_the_secrets(
+    strict_postgres: Postgres, database: str, proxy: TlsProxy, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotate(strict_postgres, aws, "first")
+    async with pool_of(proxy.url(database, ""), database_auth="secret", database_secret_arn=ARN) as pool:
+        assert await user_of(pool) == "service"
+        aws.refused.add("GetSecretValue")
+        monkeypatch.setattr("app.db.login._SECRET_LASTS", 0.0)
+        await expire(pool)
+        assert await user_of(pool) == "service"
+    assert aws.calls["GetSecretValue"] > 1
+
+
 async def test_users_that_take_turns_are_read_with_their_passwords(
     strict_postgres: Postgres, database: str, proxy: TlsProxy, aws: Aws
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -132,6 +133,23 @@ async def test_delivered_several_times_it_is_produced_once(home: Home) -> None:
     assert [response.status_code for response in delivered] == [200, 200, 200]
     assert (await ended(home.front, queued["id"]))["status"] == "completed"
     assert (await home.deliver()).status_code == 200
+    assert len(home.asked(asked)) == 1
+
+
+async def test_begun_although_the_invocations_own_answer_was_lost(home: Home) -> None:
+    before = len(home.aws.invoked)
+    home.aws.delivered = threading.Event()
+    try:
+        creating = asyncio.get_running_loop().create_task(home.create(model=(asked := model())))
+        async with asyncio.timeout(20):
+            while len(home.aws.invoked) == before:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
+        assert (await home.deliver()).status_code == 200
+        home.aws.delivered.set()
+        queued = await creating
+    finally:
+        home.aws.delivered = None
+    assert (await ended(home.front, queued["id"]))["status"] == "completed"
     assert len(home.asked(asked)) == 1
 
 

@@ -8,7 +8,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.support.headwater import Headwater
+from app.config import Settings
+from app.providers.anthropic import AnthropicProvider
+from app.providers.base import ProviderRequest
+from app.streaming.head_start import HeadStart
+from tests.support.headwater import Headwater, until
 from tests.support.meters import limit
 from tests.support.postgres import Postgres
 from tests.support.service import make_key
@@ -61,3 +65,19 @@ async def test_a_retry_is_a_request_of_its_own(headwater: Headwater, caller: htt
     answer = await caller.post("/v1/completions", json=body("try twice", "sim-529?times=1"))
     assert answer.status_code == 200
     assert asked(headwater, "try twice") == 2
+
+
+async def test_what_was_opened_and_never_taken_over_is_hung_up(headwater: Headwater) -> None:
+    """As where its generation was stopped in the moment in which it came."""
+    provider = AnthropicProvider(
+        Settings.model_validate({"upstream_base_url": headwater.upstream.url, "upstream_api_key": "any"})
+    )
+    messages = [{"role": "user", "content": "one that is not taken over"}]
+    asking = ProviderRequest({"model": "sim-silence-mid", "max_tokens": 20, "messages": messages}, "2023-06-01")
+    with HeadStart(provider, asking) as head_start:
+        head_start.go()
+    await until(lambda: asked(headwater, "one that is not taken over") == 1)
+    await head_start.close()
+    [request] = headwater.asked("sim-silence-mid")
+    await until(lambda: request.hung_up_at is not None)
+    await provider.aclose()

@@ -89,7 +89,7 @@ def test_no_more_is_read_than_is_summed_up(
 
 
 def test_the_ledger_is_joined_by_its_key(full: str) -> None:
-    filters = dict.fromkeys(Filter.__struct_fields__)
+    filters = dict.fromkeys([*Filter.__struct_fields__, "earliest", "latest"])
     page = filters | {"tenant": "tenant-7", "cursor": None, "limit": 51, "lease": timedelta(seconds=15)}
     nodes = [node for node in plan(full, repository.LIST, page) if node.get("Relation Name") == "ledger"]
     assert [(node["Node Type"], node["Index Name"]) for node in nodes] == [("Index Scan", "ledger_pkey")]

@@ -21,7 +21,7 @@ async def function(start_service: StartService) -> Service:
 
 async def test_a_stream_ends_before_the_invocation_does(function: Service) -> None:
     async with function.client() as client:
-        response = await client.post("/v1/completions", json=BODY, headers=of_caller(11))
+        response = await client.post("/v1/completions", json=BODY, headers=of_caller(14))
         *before, end = frames(response.text)
         assert end.event == "error"
         assert end.data["error"]["code"] == "deadline"
@@ -32,7 +32,7 @@ async def test_a_stream_ends_before_the_invocation_does(function: Service) -> No
 
 async def test_an_answer_in_one_piece_is_given_up_before_the_invocation_ends(function: Service) -> None:
     async with function.client() as client:
-        response = await client.post("/v1/messages", json=message_body(), headers=of_caller(11))
+        response = await client.post("/v1/messages", json=message_body(), headers=of_caller(14))
     assert response.status_code == 504
     assert response.json()["error"]["details"]["error_code"] == "deadline"
 
@@ -52,7 +52,7 @@ async def test_a_reader_of_anothers_answer_is_told_from_where_to_read_on(
         owner.stream("POST", "/v1/completions", json=BODY) as running,
     ):
         path = f"/v1/completions/{running.headers['x-completion-id']}/stream"
-        cut = await reader.get(path, headers=of_caller(6))  # readers stay for 5 s of its last 10
+        cut = await reader.get(path, headers=of_caller(9))  # readers stay for 5 s of its last 10
         *before, end = frames(cut.text)
         assert (end.event, end.data["error"]["code"], end.id) == ("error", "deadline", before[-1].id)
         async with reader.stream("GET", path, headers={"last-event-id": end.id or ""}) as rest:

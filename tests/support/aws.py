@@ -19,7 +19,8 @@ def secret_arn(name: str) -> str:
 class Aws:
     """`secrets` are JSON objects by their ARNs. `invoked` has the payloads of Lambda's Invoke, oldest first.
 
-    `calls` counts the calls of each operation. Those named in `refused` are answered with a 403.
+    `calls` counts the calls of each operation. Those named in `refused` are answered with a 403. With `delivered`, an
+    Invoke is queued, and its caller told otherwise once that is set.
     """
 
     def __init__(self, url: str) -> None:
@@ -28,6 +29,7 @@ class Aws:
         self.invoked: list[Any] = []
         self.calls: dict[str, int] = {}
         self.refused: set[str] = set()
+        self.delivered: threading.Event | None = None
         self.key_id = f"ASIA{uuid.uuid4().hex[:16].upper()}"  # noqa: TID251 - no id of ours
 
     @property
@@ -50,6 +52,9 @@ class Aws:
             return 200, {"ARN": arn, "Name": arn, "VersionId": "1" * 32, "SecretString": json.dumps(self.secrets[arn])}
         if operation == "Invoke":
             self.invoked.append(json.loads(body))
+            if self.delivered is not None:
+                self.delivered.wait(20)
+                return 500, {"__type": "ServiceException"}
             return 202, None
         return 200, {
             "AccessKeyId": self.key_id,

@@ -27,9 +27,9 @@ _DIMENSIONS: Final = {"home", "dialect", "model", "reason", "kind"}
 
 
 def lines(log: Path) -> list[Line]:
-    """All whole ones: of a process that was killed, the last may be cut."""
+    """All whole ones: of a process that was killed, the last may be cut. One that does not start says why in words."""
     whole = log.read_text(errors="replace").rpartition("\n")[0]
-    return [json.loads(line) for line in whole.splitlines()]
+    return [json.loads(line) for line in whole.splitlines() if not line.startswith("Setting ")]
 
 
 def is_metrics(line: Line) -> bool:

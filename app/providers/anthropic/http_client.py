@@ -16,8 +16,8 @@ _HEADERS: Final = {"accept-encoding": "identity"}
 
 
 def is_direct() -> bool:
-    """Whether no proxy is set for this process."""
-    return not getproxies()
+    """Whether no proxy is set for this process; `NO_PROXY` alone is none."""
+    return getproxies().keys().isdisjoint(("http", "https", "all"))
 
 
 def create_http_client(settings: Settings) -> httpx2.AsyncClient:

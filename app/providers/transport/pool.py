@@ -30,6 +30,7 @@ class Pool:
     def __init__(self, limit: int, context: ssl.SSLContext | None = None) -> None:
         self._context = context
         self._free = asyncio.Semaphore(limit)
+        self._waiting = 0
         self._idle: dict[Origin, list[Connection]] = defaultdict(list)
         self._origins: dict[Connection, Origin] = {}
         self._sweeper: asyncio.TimerHandle | None = None
@@ -42,11 +43,7 @@ class Pool:
         """
         if (connection := self._fresh(origin)) is not None:
             return connection
-        try:
-            async with asyncio.timeout(wait):
-                await self._free.acquire()
-        except TimeoutError:
-            raise httpx2.PoolTimeout("All connections to the upstream are in use.") from None
+        await self._place(wait)
         try:
             async with asyncio.timeout(connect):
                 connection = await self._connect(origin)
@@ -59,6 +56,16 @@ class Pool:
             raise
         self._origins[connection] = origin
         return connection
+
+    async def _place(self, wait: float | None) -> None:
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(wait):
+                await self._free.acquire()
+        except TimeoutError:
+            raise httpx2.PoolTimeout("All connections to the upstream are in use.") from None
+        finally:
+            self._waiting -= 1
 
     async def _connect(self, origin: Origin) -> Connection:
         loop = asyncio.get_running_loop()
@@ -89,7 +96,10 @@ class Pool:
         return None
 
     def release(self, connection: Connection) -> None:
-        """It is fit for another exchange."""
+        """It is fit for another exchange; where somebody waits for a place, that one connects anew in its place."""
+        if self._waiting:
+            connection.close()
+            return
         self._idle[self._origins[connection]].append(connection)
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(IDLE, self._sweep)
