@@ -4,7 +4,7 @@ from typing import Final
 from urllib.request import getproxies
 
 import httpx2
-from anthropic import DefaultAioHttpClient
+from anthropic import DefaultAsyncHttpxClient
 
 from app.config import Settings
 from app.providers.transport import DirectTransport, Pool
@@ -31,5 +31,5 @@ def create_http_client(settings: Settings) -> httpx2.AsyncClient:
     )
     if not is_direct():
         limits = httpx2.Limits(max_connections=limit, max_keepalive_connections=100)
-        return DefaultAioHttpClient(limits=limits, timeout=timeout, headers=_HEADERS, follow_redirects=False)
+        return DefaultAsyncHttpxClient(limits=limits, timeout=timeout, headers=_HEADERS, follow_redirects=False)
     return httpx2.AsyncClient(transport=DirectTransport(Pool(limit)), timeout=timeout, headers=_HEADERS)
