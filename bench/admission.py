@@ -7,11 +7,8 @@ to the decision. What was admitted is ended apart from the measurement, fifty at
 
 import asyncio
 import statistics
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -24,15 +21,12 @@ from app.completions.admission_queue import AdmissionQueue
 from app.completions.estimate import Estimate
 from app.completions.submission import Submission
 from app.config import Settings
-from app.db.migrate import migrate
 from app.db.pool import Pool, create_pool
 from app.domain.completion import CompletionRequest, NewMessage
 from app.domain.ids import uuid7
 from app.domain.principal import Principal, Tenant
 from app.prices import Asked, Prices
-from local.account import account_beside_root, give
-from local.postgres import running_postgres
-from local.postgres_folder import program
+from bench.database import database
 
 ROUNDS: Final = 3
 ADMISSIONS: Final = 400
@@ -43,16 +37,6 @@ REQUEST: Final = CompletionRequest(
 ALL_LIMITS: Final = (
     "requests_per_minute = 1000000, tokens_per_minute = 1000000000, open_streams = 100000, monthly_budget = 1000000"
 )
-
-
-@contextmanager
-def database() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="hw-bench-") as folder:
-        data = Path(folder) / "pg"
-        give(Path(folder), account_beside_root([data, program("postgres", 18)]))
-        with running_postgres(data) as (_, url):
-            migrate(url)
-            yield url
 
 
 def make_keys(url: str, number: int) -> list[UUID]:
@@ -135,7 +119,8 @@ def told(seconds: Sequence[float]) -> str:
 
 
 async def main() -> None:
-    with database() as url:
+    with database() as store:
+        url = store.url
         settings = Settings(database_url=SecretStr(url))
         keys = make_keys(url, 50)
         async with create_pool(settings) as pool:
