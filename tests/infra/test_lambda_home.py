@@ -5,7 +5,7 @@ import pytest
 
 from infra import stage
 from tests.infra.conftest import FIRST, Templates
-from tests.infra.templates import has, image_functions, only, resources, text
+from tests.infra.templates import asynchronous, has, image_functions, only, resources, text
 
 
 def _streaming(templates: Templates) -> dict[str, Any]:
@@ -160,10 +160,9 @@ def test_each_minute_the_alias_is_told_to_maintain(dev: Templates) -> None:
 
 
 def test_background_generations_are_tried_again_and_then_kept_aside(dev: Templates) -> None:
-    hand_over = only(dev["Lambda"], "AWS::Lambda::EventInvokeConfig")
+    hand_over = asynchronous(dev["Lambda"], "StreamingFunction", "StreamingLive")
 
     assert has(hand_over, {"MaximumRetryAttempts": 2, "MaximumEventAgeInSeconds": 300})
-    assert "StreamingLive" in text(hand_over["Qualifier"])
     assert "Undelivered" in text(hand_over["DestinationConfig"]["OnFailure"]["Destination"])
 
 
@@ -176,6 +175,17 @@ def test_the_alias_moves_only_after_the_migrations(stages: dict[str, Templates])
 
         assert migrations[0] in alias["DependsOn"]
         assert migrations[1]["Properties"]["Version"] == {"Ref": _version(template)}
+
+
+def test_migrations_that_failed_are_not_tried_behind_the_back_of_the_deployment(dev: Templates) -> None:
+    for stack, function in (("Lambda", "StreamingMigrationsFunction"), ("Fargate", "MigrationsFunction")):
+        (run,) = resources(dev[stack], "Custom::Migrations").values()
+        configured = next(
+            id for id in resources(dev[stack], "AWS::Lambda::EventInvokeConfig") if id.startswith(function)
+        )
+
+        assert asynchronous(dev[stack], function, "$LATEST")["MaximumRetryAttempts"] == 0
+        assert configured in run["DependsOn"]
 
 
 def _version(template: dict[str, Any]) -> str:
