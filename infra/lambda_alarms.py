@@ -32,7 +32,7 @@ class LambdaAlarms(Construct):
         self._limits(settings, streaming)
         self._background(streaming)
         if api is not None:
-            self._front_door(api)
+            self.of_versions.append(self._front_door(api))
         self.of_versions.append(stream_alarms(self._alarms, home="lambda", settings=settings))
         self.all = self._alarms.all
 
@@ -89,8 +89,9 @@ class LambdaAlarms(Construct):
             meaning="Background generations could not be run.",
         )
 
-    def _front_door(self, api: StreamingApi) -> None:
-        self._alarms.add(
+    def _front_door(self, api: StreamingApi) -> cloudwatch.Alarm:
+        """An answer with a 5xx is no failed invocation."""
+        return self._alarms.add(
             "lambda-api-errors",
             api.api.metric_server_error(period=MINUTE, statistic="Sum"),
             above=5,

@@ -143,10 +143,9 @@ def test_traffic_moves_gradually_and_back_on_alarms(prod: Templates) -> None:
         "Enabled": True,
         "Events": ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_REQUEST", "DEPLOYMENT_STOP_ON_ALARM"],
     }
-    assert len(alarms) == 2
-    assert {"errorrate", "interruptedstreams"} == {
-        kind for kind in ("errorrate", "interruptedstreams") for name in alarms if kind in name
-    }
+    kinds = {"errorrate", "apierrors", "interruptedstreams"}
+    assert len(alarms) == len(kinds)
+    assert kinds == {kind for kind in kinds for name in alarms if kind in name}
     assert "CodeDeployLambdaAliasUpdate" in alias["UpdatePolicy"]
 
 
