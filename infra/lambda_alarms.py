@@ -31,6 +31,7 @@ class LambdaAlarms(Construct):
         self.of_versions = [self._errors(streaming)]
         self._limits(settings, streaming)
         self._background(streaming)
+        self._maintenance(streaming)
         if api is not None:
             self.of_versions.append(self._front_door(api))
         self.of_versions.append(stream_alarms(self._alarms, home="lambda", settings=settings))
@@ -87,6 +88,15 @@ class LambdaAlarms(Construct):
             above=0,
             minutes=1,
             meaning="Background generations could not be run.",
+        )
+
+    def _maintenance(self, streaming: StreamingFunction) -> None:
+        self._alarms.add(
+            "lambda-maintenance",
+            streaming.maintenance.metric_errors(period=MINUTE),
+            above=0,
+            minutes=5,
+            meaning="Maintenance has failed for five minutes.",
         )
 
     def _front_door(self, api: StreamingApi) -> cloudwatch.Alarm:

@@ -135,7 +135,8 @@ def test_concurrency_is_reserved_where_the_stage_says_so(dev: Templates, prod: T
 
 def test_traffic_moves_gradually_and_back_on_alarms(prod: Templates) -> None:
     group = only(prod["Lambda"], "AWS::CodeDeploy::DeploymentGroup")
-    alias = next(iter(resources(prod["Lambda"], "AWS::Lambda::Alias").values()))
+    aliases = resources(prod["Lambda"], "AWS::Lambda::Alias")
+    alias = next(each for id, each in aliases.items() if id.startswith("StreamingLive"))
     alarms = {text(each["Name"]) for each in group["AlarmConfiguration"]["Alarms"]}
 
     assert group["DeploymentConfigName"] == "CodeDeployDefault.LambdaCanary10Percent5Minutes"
@@ -149,13 +150,16 @@ def test_traffic_moves_gradually_and_back_on_alarms(prod: Templates) -> None:
     assert "CodeDeployLambdaAliasUpdate" in alias["UpdatePolicy"]
 
 
-def test_each_minute_the_alias_is_told_to_maintain(dev: Templates) -> None:
+def test_each_minute_an_alias_that_tries_once_is_told_to_maintain(dev: Templates) -> None:
     rule = only(dev["Lambda"], "AWS::Events::Rule")
     (target,) = rule["Targets"]
 
     assert rule["ScheduleExpression"] == "rate(1 minute)"
     assert json.loads(target["Input"]) == {"headwater": "maintenance"}
-    assert "StreamingLive" in text(target["Arn"])
+    assert "StreamingMaintenance" in text(target["Arn"])
+    maintenance = asynchronous(dev["Lambda"], "StreamingFunction", "StreamingMaintenance")
+    assert has(maintenance, {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60})
+    assert "DestinationConfig" not in maintenance, "the queue is for generations"
 
 
 def test_background_generations_are_tried_again_and_then_kept_aside(dev: Templates) -> None:
@@ -165,14 +169,15 @@ def test_background_generations_are_tried_again_and_then_kept_aside(dev: Templat
     assert "Undelivered" in text(hand_over["DestinationConfig"]["OnFailure"]["Destination"])
 
 
-def test_the_alias_moves_only_after_the_migrations(stages: dict[str, Templates]) -> None:
+def test_aliases_move_only_after_the_migrations(stages: dict[str, Templates]) -> None:
     for templates in stages.values():
         template = templates["Lambda"]
         (migrations,) = resources(template, "Custom::Migrations").items()
         aliases = resources(template, "AWS::Lambda::Alias")
-        alias = next(each for id, each in aliases.items() if id.startswith("Streaming"))
+        streaming = [each for id, each in aliases.items() if id.startswith("Streaming")]
 
-        assert migrations[0] in alias["DependsOn"]
+        assert len(streaming) == 2
+        assert all(migrations[0] in each["DependsOn"] for each in streaming)
         assert migrations[1]["Properties"]["Version"] == {"Ref": _version(template)}
 
 
