@@ -25,7 +25,6 @@ EVERYTHING = replace(
         stage.PROD.fargate_home,
         certificate_arn="arn:aws:acm:us-east-1:123456789012:certificate/11111111-2222-3333-4444-555555555555",
         public_url="https://llm.example.com",
-        public=False,
     ),
 )
 
