@@ -1,4 +1,4 @@
-"""Puts images into the deployment's repository, and finds out which one is deployed."""
+"""Puts images into the deployment's repository."""
 
 import base64
 import os
@@ -7,24 +7,12 @@ import time
 from pathlib import Path
 
 import boto3
-from botocore.exceptions import ClientError
 
 from infra.images import TAGS
 
 _ROOT = Path(__file__).parents[2]
 # With the attestations that BuildKit adds by itself, an image is a list of images, which Lambda refuses.
 _ENVIRONMENT = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
-
-
-def output(stack: str, name: str) -> str | None:
-    """An output of a deployed stack."""
-    try:
-        stacks = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
-    except ClientError as exc:
-        if exc.response["Error"]["Code"] == "ValidationError":  # there is no such stack
-            return None
-        raise
-    return next((each["OutputValue"] for each in stacks[0].get("Outputs", []) if each["OutputKey"] == name), None)
 
 
 def push(repository: str, dockerfile: str) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 import boto3
 import pytest
 
+from infra.commands.__main__ import loss
+from infra.stage import DEV, PROD, Stage
 from tests.infra.conftest import FIRST, SECOND
 
 _ROOT = Path(__file__).parents[2]
@@ -109,7 +111,21 @@ def test_homes_are_deployed_one_by_one_changed_compared_and_removed(cloud: Cloud
     _succeed(cloud.run("deploy", "both", "--image", SECOND, "--yes"))
     assert {cloud.outputs()[f"headwater-dev-{home}"]["Image"] for home in ("lambda", "fargate")} == {SECOND}
 
-    _succeed(cloud.run("destroy", "both", "--yes"))
+    _succeed(cloud.run("deploy", "managed-instances", "--image", SECOND, "--yes"))
+    _succeed(cloud.run("deploy", "power-tuning", "--yes"))
+    extras = {"headwater-dev-managed-instances", "headwater-dev-power-tuning"}
+    assert extras < set(cloud.outputs())
+
+    _succeed(cloud.run("destroy", "managed-instances", "--yes"))
+    assert "headwater-dev-managed-instances" not in cloud.outputs()
+    assert "headwater-dev-lambda" in cloud.outputs()
+
+    _succeed(cloud.run("destroy", "fargate", "--yes"))
+    assert set(cloud.outputs()) == {f"headwater-dev-{name}" for name in ("shared", "lambda", "power-tuning")}
+
+    removed = cloud.run("destroy", "both", "--yes")
+    _succeed(removed)
+    assert "Removes headwater-dev-power-tuning, headwater-dev-comparison, headwater-dev-fargate, " in removed.stdout
     assert not cloud.outputs()
 
 
@@ -124,6 +140,20 @@ def test_it_says_what_it_will_do_and_does_nothing_without_a_yes(cloud: Cloud) ->
     assert "Deploys headwater-dev-shared, headwater-dev-lambda." in refused.stdout
     assert "in all; tokens, requests, traffic, storage and logs come on top" in refused.stdout
     assert not cloud.outputs()
+
+
+@pytest.mark.parametrize(
+    ("settings", "stacks", "said"),
+    [
+        (DEV, ["Lambda"], "Database, secrets and images stay; the logs are gone with it."),
+        (PROD, ["Lambda"], "Database, secrets and images stay; the logs stay too."),
+        (DEV, ["Comparison", "Fargate", "Lambda", "Shared"], "Database, secrets, images and logs are gone with it."),
+        (PROD, ["Fargate"], "AWS will refuse: the load balancer of a stage"),
+        (PROD, ["Lambda", "Shared"], "AWS will refuse: the database of a stage"),
+    ],
+)
+def test_what_is_lost_is_said_before(settings: Stage, stacks: list[str], said: str) -> None:
+    assert loss(settings, stacks).startswith(said)
 
 
 def test_what_cannot_be_is_said_in_a_sentence(cloud: Cloud) -> None:
