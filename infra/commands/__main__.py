@@ -22,7 +22,8 @@ STACKS: Final = {
     "lambda": ["Shared", "Lambda"],
     "fargate": ["Shared", "Fargate"],
     "both": ["Shared", "Lambda", "Fargate", "Comparison"],
-    "managed-instances": ["Shared", "ManagedInstances"],
+    # The Lambda home is what migrates and maintains the database.
+    "managed-instances": ["Shared", "Lambda", "ManagedInstances"],
     "power-tuning": ["PowerTuning"],
 }
 # Stacks that are there only when asked for, and what their names end with; the context's, with underscores.

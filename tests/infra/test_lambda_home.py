@@ -1,9 +1,11 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra import stage
+from infra.commands.__main__ import STACKS
 from tests.infra.conftest import FIRST, Templates
 from tests.infra.templates import asynchronous, has, image_functions, only, resources, text
 
@@ -215,6 +217,16 @@ def test_managed_instances_take_many_streams_at_once(everything: Templates) -> N
 
     assert provider["PerExecutionEnvironmentMaxConcurrency"] == 64
     assert has(only(everything["ManagedInstances"], "AWS::Lambda::Url"), {"AuthType": "AWS_IAM"})
+
+
+def test_managed_instances_come_behind_the_home_that_migrates_and_maintains(
+    written: Path, everything: Templates
+) -> None:
+    stacks = json.loads((written / "everything" / "manifest.json").read_text())["artifacts"]
+
+    assert everything["ManagedInstances"]
+    assert "Lambda" in stacks["ManagedInstances"]["dependencies"]
+    assert "Lambda" in STACKS["managed-instances"]
 
 
 def test_managed_instances_and_power_tuning_are_there_only_when_asked_for(dev: Templates) -> None:
