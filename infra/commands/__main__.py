@@ -36,6 +36,8 @@ _STANDS_ON: Final = {
 }
 _PROTECTED: Final = {"Shared": "the database", "Fargate": "the load balancer"}
 _OF_IMAGE: Final = {"Lambda", "Fargate", "ManagedInstances"}
+# By the names that their digests have among the arguments.
+_DOCKERFILES: Final = {"image": "Dockerfile", "buffered_image": "Dockerfile.lambda"}
 
 
 def main() -> int:
@@ -86,21 +88,31 @@ def deploy(arguments: argparse.Namespace) -> int:
     stacks = STACKS[arguments.what]
     assembly = _synthesize(arguments, stacks, arguments.image, arguments.buffered_image)
     print(f"Deploys {', '.join(_name(assembly.stage, stack) for stack in stacks)}.")
-    runs = not _OF_IMAGE.isdisjoint(stacks)
-    builds = runs and arguments.image is None
-    if builds:
-        print("Builds the image for arm64 with Docker and puts it into the deployment's repository.")
-    if runs:
+    images = to_build(arguments, assembly.stage)
+    if images:
+        print(f"Builds {' and '.join(images.values())} for arm64 with Docker, unless there are images of this commit.")
+    if not _OF_IMAGE.isdisjoint(stacks):
         print("Migrates the database before any traffic moves.")
     _say_cost(assembly, stacks)
     if not _agreed(arguments, "Deploy?"):
         return 1
     if "Shared" in stacks and (status := _deploy(assembly, ["Shared"])):
         return status
-    if builds:
-        assembly = _with_new_images(arguments, assembly)
+    if images:
+        assembly = _with_new_images(arguments, assembly, images)
     rest = [stack for stack in stacks if stack != "Shared"]
     return _deploy(assembly, rest)
+
+
+def to_build(arguments: argparse.Namespace, stage: Stage) -> dict[str, str]:
+    """Dockerfiles of the images that are needed and were not given, by the names in `_DOCKERFILES`."""
+    stacks = STACKS[arguments.what]
+    needed = {
+        "image": not _OF_IMAGE.isdisjoint(stacks),
+        "buffered_image": "Lambda" in stacks and stage.lambda_home.buffered,
+    }
+    given = vars(arguments)
+    return {name: file for name, file in _DOCKERFILES.items() if needed[name] and given[name] is None}
 
 
 def diff(arguments: argparse.Namespace) -> int:
@@ -175,12 +187,16 @@ def _of_deployed_images(arguments: argparse.Namespace, stacks: list[str]) -> Ass
     )
 
 
-def _with_new_images(arguments: argparse.Namespace, assembly: Assembly) -> Assembly:
+def _with_new_images(arguments: argparse.Namespace, assembly: Assembly, images: dict[str, str]) -> Assembly:
     repository = output(f"{assembly.stage.prefix}-shared", "RepositoryUri")
     assert repository is not None, "the shared stack has just been deployed"
-    image = push(repository, "Dockerfile")
-    buffered = push(repository, "Dockerfile.lambda") if assembly.stage.lambda_home.buffered else None
-    return _synthesize(arguments, STACKS[arguments.what], image, buffered)
+    digests = {name: push(repository, dockerfile) for name, dockerfile in images.items()}
+    return _synthesize(
+        arguments,
+        STACKS[arguments.what],
+        arguments.image or digests.get("image"),
+        arguments.buffered_image or digests.get("buffered_image"),
+    )
 
 
 def _deploy(assembly: Assembly, stacks: list[str]) -> int:

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,9 @@ from pathlib import Path
 import boto3
 import pytest
 
-from infra.commands.__main__ import loss
+from infra.commands.__main__ import loss, to_build
 from infra.stage import DEV, PROD, Stage
-from tests.infra.conftest import FIRST, SECOND
+from tests.infra.conftest import EVERYTHING, FIRST, SECOND
 
 _ROOT = Path(__file__).parents[2]
 
@@ -140,6 +141,29 @@ def test_it_says_what_it_will_do_and_does_nothing_without_a_yes(cloud: Cloud) ->
     assert "Deploys headwater-dev-shared, headwater-dev-lambda." in refused.stdout
     assert "in all; tokens, requests, traffic, storage and logs come on top" in refused.stdout
     assert not cloud.outputs()
+
+
+@pytest.mark.parametrize(
+    ("what", "image", "buffered_image", "built"),
+    [
+        ("lambda", None, None, ["Dockerfile", "Dockerfile.lambda"]),
+        ("lambda", FIRST, None, ["Dockerfile.lambda"]),
+        ("lambda", None, FIRST, ["Dockerfile"]),
+        ("both", FIRST, SECOND, []),
+        ("fargate", None, None, ["Dockerfile"]),
+        ("power-tuning", None, None, []),
+    ],
+)
+def test_what_is_needed_and_not_given_is_built(
+    what: str, image: str | None, buffered_image: str | None, built: list[str]
+) -> None:
+    arguments = Namespace(what=what, image=image, buffered_image=buffered_image)
+
+    assert list(to_build(arguments, EVERYTHING).values()) == built
+
+
+def test_without_the_buffered_function_there_is_no_image_of_it() -> None:
+    assert list(to_build(Namespace(what="both", image=None, buffered_image=None), DEV).values()) == ["Dockerfile"]
 
 
 @pytest.mark.parametrize(
