@@ -1,6 +1,7 @@
 """The whole deployment of one stage, from settings alone: nothing is looked up.
 
-Context: `stage` (dev); `image`, `buffered_image` (digests); `managed_instances`, `power_tuning` add those if true.
+Context: `stage` (dev); `image`, `buffered_image` (digests); `secrets_version` (its id);
+`managed_instances`, `power_tuning` add those if true.
 """
 
 import json

@@ -10,7 +10,7 @@ import boto3
 from botocore.exceptions import BotoCoreError
 
 from infra.commands.cost import Prices, at_rest
-from infra.commands.deployed import is_there, output
+from infra.commands.deployed import is_there, output, secrets_version
 from infra.commands.images import push
 from infra.commands.plot import show
 from infra.commands.toolkit import Assembly, cdk, synthesize
@@ -78,7 +78,7 @@ def _add_tuning(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def synth(arguments: argparse.Namespace) -> int:
-    assembly = _synthesize(arguments, STACKS[arguments.what], arguments.image, arguments.buffered_image)
+    assembly = _synthesize(arguments, STACKS[arguments.what])
     print(f"The templates are in {assembly.folder}.")
     _say_cost(assembly, STACKS[arguments.what])
     return 0
@@ -86,7 +86,7 @@ def synth(arguments: argparse.Namespace) -> int:
 
 def deploy(arguments: argparse.Namespace) -> int:
     stacks = STACKS[arguments.what]
-    assembly = _synthesize(arguments, stacks, arguments.image, arguments.buffered_image)
+    assembly = _synthesize(arguments, stacks)
     print(f"Deploys {', '.join(_name(assembly.stage, stack) for stack in stacks)}.")
     images = to_build(arguments, assembly.stage)
     if images:
@@ -98,8 +98,8 @@ def deploy(arguments: argparse.Namespace) -> int:
         return 1
     if "Shared" in stacks and (status := _deploy(assembly, ["Shared"])):
         return status
-    if images:
-        assembly = _with_new_images(arguments, assembly, images)
+    if "Shared" in stacks:
+        assembly = _on_shared(arguments, assembly.stage, images)
     rest = [stack for stack in stacks if stack != "Shared"]
     return _deploy(assembly, rest)
 
@@ -117,7 +117,7 @@ def to_build(arguments: argparse.Namespace, stage: Stage) -> dict[str, str]:
 
 def diff(arguments: argparse.Namespace) -> int:
     stacks = STACKS[arguments.what]
-    assembly = _of_deployed_images(arguments, stacks)
+    assembly = _as_deployed(arguments, stacks)
     _say_cost(assembly, stacks)
     return assembly.cdk("diff", *stacks, "--exclusively", "--no-change-set", "--fail")
 
@@ -129,7 +129,7 @@ def destroy(arguments: argparse.Namespace) -> int:
     print(loss(stage, stacks))
     if not _agreed(arguments, "Remove?"):
         return 1
-    return _of_deployed_images(arguments, stacks).cdk("destroy", *stacks, "--exclusively", "--force")
+    return _as_deployed(arguments, stacks).cdk("destroy", *stacks, "--exclusively", "--force")
 
 
 def _to_remove(what: str, stage: Stage) -> list[str]:
@@ -168,35 +168,34 @@ def _name(stage: Stage, stack: str) -> str:
     return f"{stage.prefix}-{_EXTRAS.get(stack, stack.lower())}"
 
 
-def _synthesize(
-    arguments: argparse.Namespace, stacks: list[str], image: str | None, buffered_image: str | None
-) -> Assembly:
-    context = {"image": image, "buffered_image": buffered_image}
+def _synthesize(arguments: argparse.Namespace, stacks: list[str], **found: str | None) -> Assembly:
+    """With what was `found` out, where nothing was given."""
+    given = {name: vars(arguments)[name] for name in _DOCKERFILES}
+    context = found | {name: digest for name, digest in given.items() if digest}
     context |= {name.replace("-", "_"): "true" for stack, name in _EXTRAS.items() if stack in stacks}
     return synthesize(arguments.stage, {name: value for name, value in context.items() if value})
 
 
-def _of_deployed_images(arguments: argparse.Namespace, stacks: list[str]) -> Assembly:
+def _as_deployed(arguments: argparse.Namespace, stacks: list[str]) -> Assembly:
     """So that what differs is not merely that no image is named here."""
-    stack = f"headwater-{arguments.stage}-{'fargate' if arguments.what == 'fargate' else 'lambda'}"
+    stage = stage_called(arguments.stage)
+    home = _name(stage, "Fargate" if arguments.what == "fargate" else "Lambda")
     return _synthesize(
         arguments,
         stacks,
-        arguments.image or output(stack, "Image"),
-        arguments.buffered_image or output(stack, "BufferedImage"),
+        image=output(home, "Image"),
+        buffered_image=output(home, "BufferedImage"),
+        secrets_version=secrets_version(_name(stage, "Shared")),
     )
 
 
-def _with_new_images(arguments: argparse.Namespace, assembly: Assembly, images: dict[str, str]) -> Assembly:
-    repository = output(f"{assembly.stage.prefix}-shared", "RepositoryUri")
+def _on_shared(arguments: argparse.Namespace, stage: Stage, images: dict[str, str]) -> Assembly:
+    """The rest, once there are a repository to push to and a secret that has a version."""
+    shared = _name(stage, "Shared")
+    repository = output(shared, "RepositoryUri")
     assert repository is not None, "the shared stack has just been deployed"
     digests = {name: push(repository, dockerfile) for name, dockerfile in images.items()}
-    return _synthesize(
-        arguments,
-        STACKS[arguments.what],
-        arguments.image or digests.get("image"),
-        arguments.buffered_image or digests.get("buffered_image"),
-    )
+    return _synthesize(arguments, STACKS[arguments.what], secrets_version=secrets_version(shared), **digests)
 
 
 def _deploy(assembly: Assembly, stacks: list[str]) -> int:

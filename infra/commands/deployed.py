@@ -16,6 +16,16 @@ def output(stack: str, name: str) -> str | None:
     return next((each["OutputValue"] for each in outputs if each["OutputKey"] == name), None)
 
 
+def secrets_version(shared: str) -> str | None:
+    """Id of the current version of the settings' secret, if the shared stack is there."""
+    arn = output(shared, "SettingsSecretArn")
+    if arn is None:
+        return None
+    secret = boto3.client("secretsmanager").describe_secret(SecretId=arn)
+    versions: dict[str, list[str]] = secret["VersionIdsToStages"]
+    return next(id for id, stages in versions.items() if "AWSCURRENT" in stages)
+
+
 def _stack(name: str) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]

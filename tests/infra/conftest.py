@@ -50,6 +50,11 @@ def dev_with_another_image(written: Path) -> Templates:
 
 
 @pytest.fixture(scope="session")
+def dev_with_another_secret(written: Path) -> Templates:
+    return _templates(written / "dev3", stage.DEV, image=FIRST, secrets_version="another")
+
+
+@pytest.fixture(scope="session")
 def prod(written: Path) -> Templates:
     return _templates(written / "prod", stage.PROD, image=FIRST)
 

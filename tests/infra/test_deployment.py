@@ -9,6 +9,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -19,7 +20,7 @@ from tests.infra.conftest import EVERYTHING, FIRST, SECOND
 
 _ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.xdist_group("deployment"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("deployment"), pytest.mark.timeout(600)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,18 +46,24 @@ class Cloud:
             command, cwd=_ROOT, env=self.environment, input=answer, capture_output=True, text=True, check=False
         )
 
-    def outputs(self) -> dict[str, dict[str, str]]:
-        """Of each of our stacks that is there."""
-        client = boto3.client(
-            "cloudformation",
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
             endpoint_url=self.endpoint,
             region_name="eu-west-1",
             aws_access_key_id="testing",
             aws_secret_access_key="testing",
         )
+
+    def change_secret(self) -> None:
+        arn = self.outputs()["headwater-dev-shared"]["SettingsSecretArn"]
+        self.client("secretsmanager").put_secret_value(SecretId=arn, SecretString='{"ANTHROPIC_API_KEY": "another"}')
+
+    def outputs(self) -> dict[str, dict[str, str]]:
+        """Of each of our stacks that is there."""
         return {
             stack["StackName"]: {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
-            for stack in client.describe_stacks()["Stacks"]
+            for stack in self.client("cloudformation").describe_stacks()["Stacks"]
             if stack["StackName"].startswith("headwater") and stack["StackStatus"] != "DELETE_COMPLETE"
         }
 
@@ -108,6 +115,11 @@ def test_homes_are_deployed_one_by_one_changed_compared_and_removed(cloud: Cloud
     other = cloud.run("diff", "--image", SECOND)
     assert other.returncode == 1
     assert "Number of stacks with differences: 2" in other.stdout + other.stderr
+
+    cloud.change_secret()
+    _succeed(cloud.run("deploy", "fargate", "--image", FIRST, "--yes"))
+    changed = cloud.run("diff")
+    assert "Number of stacks with differences: 1" in changed.stdout + changed.stderr, "the other home"
 
     _succeed(cloud.run("deploy", "both", "--image", SECOND, "--yes"))
     assert {cloud.outputs()[f"headwater-dev-{home}"]["Image"] for home in ("lambda", "fargate")} == {SECOND}
