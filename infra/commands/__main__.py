@@ -1,13 +1,15 @@
 """Deploys, compares and removes: `python -m infra.commands deploy lambda --stage dev`; targets of the Makefile."""
 
 import argparse
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import boto3
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.commands.cost import Prices, at_rest
 from infra.commands.deployed import is_there, output, secrets_version
@@ -45,9 +47,11 @@ def main() -> int:
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
-    except (BotoCoreError, ValueError) as exc:
+    except subprocess.CalledProcessError as exc:
+        print(f"{shlex.join(exc.cmd)} ended with status {exc.returncode}. {exc.stderr or ''}".rstrip(), file=sys.stderr)
+    except (BotoCoreError, ClientError, OSError, ValueError) as exc:
         print(exc, file=sys.stderr)
-        return 2
+    return 2
 
 
 def _arguments() -> argparse.Namespace:

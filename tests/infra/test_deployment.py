@@ -8,13 +8,19 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import boto3
 import pytest
+from aws_cdk import App, Stack
+from aws_cdk.aws_sqs import Queue
 
-from infra.commands.__main__ import loss, to_build
+from infra.app import build
+from infra.commands import toolkit
+from infra.commands.__main__ import loss, main, to_build
 from infra.stage import DEV, PROD, Stage
 from tests.infra.conftest import EVERYTHING, FIRST, SECOND
 
@@ -40,10 +46,11 @@ class Cloud:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def run(self, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, answer: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "infra.commands", *arguments]
+        environment = self.environment | variables
         return subprocess.run(
-            command, cwd=_ROOT, env=self.environment, input=answer, capture_output=True, text=True, check=False
+            command, cwd=_ROOT, env=environment, input=answer, capture_output=True, text=True, check=False
         )
 
     def client(self, service: str) -> Any:
@@ -102,8 +109,14 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
             process.kill()
 
 
-def test_homes_are_deployed_one_by_one_changed_compared_and_removed(cloud: Cloud) -> None:
+def test_homes_are_deployed_one_by_one_changed_compared_and_removed(cloud: Cloud, tmp_path: Path) -> None:
     _succeed(cloud.run("bootstrap"))
+
+    without_docker = cloud.run("deploy", "lambda", "--yes", PATH=_with_failing_docker(tmp_path))
+    assert without_docker.returncode == 2
+    assert without_docker.stderr.splitlines()[-1].startswith("docker login --username AWS --password-stdin ")
+    assert "ended with status 125." in without_docker.stderr
+    assert "Traceback" not in without_docker.stderr
 
     _succeed(cloud.run("deploy", "lambda", "--image", FIRST, "--yes"))
     assert set(cloud.outputs()) == {"headwater-dev-shared", "headwater-dev-lambda"}
@@ -140,6 +153,13 @@ def test_homes_are_deployed_one_by_one_changed_compared_and_removed(cloud: Cloud
     _succeed(removed)
     assert "Removes headwater-dev-power-tuning, headwater-dev-comparison, headwater-dev-fargate, " in removed.stdout
     assert not cloud.outputs()
+
+
+def _with_failing_docker(folder: Path) -> str:
+    docker = folder / "docker"
+    docker.write_text("#!/bin/sh\nexit 125\n")
+    docker.chmod(0o700)
+    return f"{folder}:{os.environ['PATH']}"
 
 
 def _succeed(result: subprocess.CompletedProcess[str]) -> None:
@@ -199,3 +219,44 @@ def test_what_cannot_be_is_said_in_a_sentence(cloud: Cloud) -> None:
     assert (wrong_stage.returncode, wrong_image.returncode) == (2, 2)
     assert wrong_stage.stderr.splitlines()[-1] == "There is no stage 'nowhere'; infra/stage.py has dev, prod."
     assert "named by its digest" in wrong_image.stderr.splitlines()[-1]
+
+
+def test_what_aws_refuses_is_said_in_a_sentence() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as aws:
+        thread = Thread(target=aws.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        refused = Cloud(endpoint=f"http://127.0.0.1:{aws.server_port}").run("destroy", "both", "--yes")
+        aws.shutdown()
+        thread.join()
+
+    assert refused.returncode == 2
+    assert "(AccessDenied)" in refused.stderr.splitlines()[-1]
+    assert "Traceback" not in refused.stderr
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        content = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
+        self.send_response(403)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_a_broken_rule_is_said_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(**arguments: Any) -> App:
+        app = build(**arguments)
+        Queue(Stack(app, "Broken"), "Queue")  # anybody may send to it without TLS
+        return app
+
+    monkeypatch.setattr(toolkit, "build", broken)
+    monkeypatch.setattr(sys, "argv", ["infra.commands", "synth"])
+
+    assert main() == 2
+    assert "The templates of dev cannot be written: ValidationFailed: " in capsys.readouterr().err
