@@ -100,12 +100,11 @@ def deploy(arguments: argparse.Namespace) -> int:
     _say_cost(assembly, stacks)
     if not _agreed(arguments, "Deploy?"):
         return 1
-    if "Shared" in stacks and (status := _deploy(assembly, ["Shared"])):
-        return status
     if "Shared" in stacks:
+        if status := _deploy(assembly, ["Shared"]):
+            return status
         assembly = _on_shared(arguments, assembly.stage, images)
-    rest = [stack for stack in stacks if stack != "Shared"]
-    return _deploy(assembly, rest)
+    return _deploy(assembly, [stack for stack in stacks if stack != "Shared"])
 
 
 def to_build(arguments: argparse.Namespace, stage: Stage) -> dict[str, str]:
