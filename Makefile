@@ -136,7 +136,7 @@ diff: infra/node_modules/.installed  ## Say what a deployment would change
 	$(DEPLOYMENT) diff both $(CHOICES)
 
 .PHONY: destroy
-destroy: infra/node_modules/.installed  ## Remove both homes and what they stand on (says what is kept, and asks)
+destroy: infra/node_modules/.installed  ## Remove both homes and what they stand on (says what is lost, and asks)
 	$(DEPLOYMENT) destroy both $(CHOICES)
 
 .PHONY: bootstrap

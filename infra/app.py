@@ -1,6 +1,7 @@
 """The whole deployment of one stage, from settings alone: nothing is looked up.
 
-Context: `stage` (dev); `image`, `buffered_image` (digests); `managed_instances`, `power_tuning` add those if true.
+Context: `stage` (dev); `image`, `buffered_image` (digests); `secrets_version` (its id);
+`managed_instances`, `power_tuning` add those if true.
 """
 
 import json
@@ -59,7 +60,7 @@ def build(
         fargate_home=fargate_home,
         stack_name=f"{settings.prefix}-comparison",
     )
-    _add_extras(app, settings, shared, image)
+    _add_extras(app, settings, shared, lambda_home, image)
     cdk.Tags.of(app).add("project", "headwater", exclude_resource_types=_UNTAGGED)
     cdk.Tags.of(app).add("stage", settings.name, exclude_resource_types=_UNTAGGED)
     cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
@@ -71,13 +72,14 @@ def _image(app: cdk.App, shared: SharedStack, name: str) -> Image:
     return Image(repository=shared.repository, digest=app.node.try_get_context(name) or NO_IMAGE)
 
 
-def _add_extras(app: cdk.App, settings: Stage, shared: SharedStack, image: Image) -> None:
+def _add_extras(app: cdk.App, settings: Stage, shared: SharedStack, lambda_home: LambdaHomeStack, image: Image) -> None:
     if app.node.try_get_context("managed_instances") == "true":
         ManagedInstancesStack(
             app,
             "ManagedInstances",
             settings=settings,
             shared=shared,
+            lambda_home=lambda_home,
             image=image,
             stack_name=f"{settings.prefix}-managed-instances",
         )

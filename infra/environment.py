@@ -14,6 +14,8 @@ def environment(home: Literal["lambda", "fargate"], *, settings: Stage, shared: 
         "HEADWATER_DATABASE_URL": shared.database.url,
         "HEADWATER_DATABASE_AUTH": "iam",
         "HEADWATER_SECRETS_ARN": shared.secret.secret.secret_arn,
+        # Nobody reads it: secrets are read at the start, and another version of them has to start new processes.
+        **({"HEADWATER_SECRETS_VERSION": version} if (version := shared.secret.version) else {}),
         "HEADWATER_POOL_MIN": pool[0],
         "HEADWATER_POOL_MAX": pool[1],
         "HEADWATER_UPSTREAM": settings.upstream,

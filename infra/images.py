@@ -11,6 +11,11 @@ from constructs import Construct
 
 from infra.stage import Stage
 
+# What the tags of images of each kind begin with (infra/commands/images.py).
+TAGS = {"Dockerfile": "app-", "Dockerfile.lambda": "lambda-"}
+# Of each kind. A repository does not know which digests run: this has to be far more than are made between two
+# deployments of a home. They share their layers, so that one more is a few megabytes.
+_KEPT = 500
 # What templates are written with while there is no image yet.
 NO_IMAGE = "sha256:" + "0" * 64
 
@@ -45,8 +50,10 @@ class Images(Construct):
             image_scan_on_push=True,
             image_tag_mutability=ecr.TagMutability.IMMUTABLE,
             encryption=ecr.RepositoryEncryption.AES_256,
-            # A version or task definition may still be rolled back to for this long.
-            lifecycle_rules=[ecr.LifecycleRule(max_image_count=30)],
+            # Each kind is counted by itself: many of one would push out those of the other, whose home still runs them.
+            lifecycle_rules=[
+                ecr.LifecycleRule(tag_prefix_list=[prefix], max_image_count=_KEPT) for prefix in TAGS.values()
+            ],
             removal_policy=RemovalPolicy.RETAIN if settings.keeps_data else RemovalPolicy.DESTROY,
             empty_on_delete=not settings.keeps_data,
         )

@@ -31,8 +31,9 @@ class LambdaAlarms(Construct):
         self.of_versions = [self._errors(streaming)]
         self._limits(settings, streaming)
         self._background(streaming)
+        self._maintenance(streaming)
         if api is not None:
-            self._front_door(api)
+            self.of_versions.append(self._front_door(api))
         self.of_versions.append(stream_alarms(self._alarms, home="lambda", settings=settings))
         self.all = self._alarms.all
 
@@ -89,8 +90,18 @@ class LambdaAlarms(Construct):
             meaning="Background generations could not be run.",
         )
 
-    def _front_door(self, api: StreamingApi) -> None:
+    def _maintenance(self, streaming: StreamingFunction) -> None:
         self._alarms.add(
+            "lambda-maintenance",
+            streaming.maintenance.metric_errors(period=MINUTE),
+            above=0,
+            minutes=5,
+            meaning="Maintenance has failed for five minutes.",
+        )
+
+    def _front_door(self, api: StreamingApi) -> cloudwatch.Alarm:
+        """An answer with a 5xx is no failed invocation."""
+        return self._alarms.add(
             "lambda-api-errors",
             api.api.metric_server_error(period=MINUTE, statistic="Sum"),
             above=5,

@@ -96,9 +96,9 @@ class LambdaHomeStack(Stack):
             schedule=events.Schedule.rate(Duration.minutes(1)),
             targets=[
                 targets.LambdaFunction(
-                    self.streaming.alias,
+                    self.streaming.maintenance,
                     event=events.RuleTargetInput.from_object({"headwater": "maintenance"}),
-                    # The next one does what this one could not.
+                    # How often the event is delivered; the alias says how often it is tried.
                     retry_attempts=0,
                     max_event_age=Duration.minutes(1),
                 )

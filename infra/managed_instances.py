@@ -9,6 +9,7 @@ from constructs import Construct
 from infra import stage
 from infra.environment import environment
 from infra.images import Image
+from infra.lambda_home import LambdaHomeStack
 from infra.log_groups import log_group
 from infra.network import HOMES
 from infra.shared import SharedStack
@@ -21,12 +22,24 @@ _MEMORY = 4096
 
 
 class ManagedInstancesStack(Stack):
-    """Reached by a Function URL with IAM. A function cannot leave its capacity provider again."""
+    """Reached by a Function URL with IAM. A function cannot leave its capacity provider again.
+
+    It stands on the Lambda home, which migrates the database before this is deployed, and maintains it.
+    """
 
     def __init__(
-        self, scope: Construct, id: str, *, settings: stage.Stage, shared: SharedStack, image: Image, **kwargs: Any
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        settings: stage.Stage,
+        shared: SharedStack,
+        lambda_home: LambdaHomeStack,
+        image: Image,
+        **kwargs: Any,
     ) -> None:
         super().__init__(scope, id, **kwargs)
+        self.add_dependency(lambda_home)
         provider = lambda_.CapacityProvider(
             self,
             "Capacity",

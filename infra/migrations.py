@@ -42,13 +42,15 @@ class Migrations(Construct):
             code=lambda_.Code.from_asset(_CODE, exclude=["__pycache__"]),
             timeout=_PATIENCE,
             memory_size=256,
+            # CloudFormation has its answer by then, and takes no second one.
+            retry_attempts=0,
             initial_policy=permissions,
             log_group=log_group(self, "Log", settings=settings),
         )
         properties: dict[str, Any] = {"Version": version}
         if task is not None:
             properties["Task"] = Stack.of(self).to_json_string(task)
-        CustomResource(
+        run = CustomResource(
             self,
             "Run",
             resource_type="Custom::Migrations",
@@ -56,3 +58,4 @@ class Migrations(Construct):
             service_timeout=_PATIENCE,
             properties=properties,
         )
+        run.node.add_dependency(function)  # with all that belongs to it, not only the function itself

@@ -12,10 +12,14 @@ from infra.stage import Stage
 
 
 class SettingsSecret(Construct):
-    """A JSON object under the names of the settings. The admin key is made here, the upstream's is put in by hand."""
+    """A JSON object under the names of the settings. The admin key is made here, the upstream's is put in by hand.
+
+    `version`: the one that is current, where the deployment knows it.
+    """
 
     def __init__(self, scope: Construct, id: str, *, settings: Stage, key: kms.IKey | None) -> None:
         super().__init__(scope, id)
+        self.version: str | None = self.node.try_get_context("secrets_version")
         self._key = key
         self.secret = secretsmanager.Secret(
             self,

@@ -85,7 +85,7 @@ class FargateHome:
     maximum_tasks: int = 4
     streams_per_task: int = 200
     """What the number of tasks is scaled for."""
-    public: bool = True
+    public: bool = False
     """Reachable from the internet, or from the VPC only."""
     certificate_arn: str | None = None
     """With it the load balancer speaks HTTPS, and sends plain HTTP there."""
@@ -119,6 +119,8 @@ class Stage:
             raise ValueError("No invocation of Lambda is longer than 900 seconds.")
         if not self.lambda_home.rest_api and self.lambda_home.function_url is None:
             raise ValueError("The Lambda home needs a REST API or a Function URL.")
+        if self.keeps_data and self.fargate_home.public and self.fargate_home.certificate_arn is None:
+            raise ValueError("Without a certificate a Fargate home may be public only in a stage that keeps nothing.")
 
     @property
     def prefix(self) -> str:
@@ -126,7 +128,8 @@ class Stage:
         return f"headwater-{self.name}"
 
 
-DEV = Stage(name="dev", keeps_data=False, monthly_budget=250)
+# Its Fargate home is on the internet by plain HTTP, so that it can be tried without a domain and a certificate.
+DEV = Stage(name="dev", keeps_data=False, monthly_budget=250, fargate_home=FargateHome(public=True))
 
 PROD = Stage(
     name="prod",

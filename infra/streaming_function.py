@@ -17,13 +17,17 @@ from infra.shared import SharedStack
 from infra.upstream import grant_upstream
 
 ALIAS = "live"
+_MAINTENANCE = "maintenance"
 TIMEOUT = Duration.seconds(900)
 # A generation that nobody waits for is of no use to anybody who comes for it much later.
 _OLDEST_HAND_OVER = Duration.minutes(5)
 
 
 class StreamingFunction(Construct):
-    """`function`, its alias `live`, and `undelivered`: the queue of background generations that could not be run."""
+    """`function`, its alias `live`, and `undelivered`: the queue of background generations that could not be run.
+
+    `maintenance`: an alias of the same version, since what becomes of failed invocations is said for an alias.
+    """
 
     def __init__(
         self,
@@ -69,7 +73,17 @@ class StreamingFunction(Construct):
             retry_attempts=2,
             on_failure=destinations.SqsDestination(self.undelivered),
         )
-        self.alias.node.add_dependency(migrations)
+        self.maintenance = lambda_.Alias(
+            self,
+            "Maintenance",
+            alias_name=_MAINTENANCE,
+            version=version,
+            # The next one does what this one could not.
+            max_event_age=Duration.minutes(1),
+            retry_attempts=0,
+        )
+        for alias in (self.alias, self.maintenance):
+            alias.node.add_dependency(migrations)
 
     def _function(
         self, settings: stage.Stage, shared: SharedStack, image: Image, public_url: str | None

@@ -1,31 +1,45 @@
 """Deploys, compares and removes: `python -m infra.commands deploy lambda --stage dev`; targets of the Makefile."""
 
 import argparse
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import boto3
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.commands.cost import Prices, at_rest
-from infra.commands.images import output, push
+from infra.commands.deployed import is_there, output, secrets_version
+from infra.commands.images import push
 from infra.commands.plot import show
 from infra.commands.toolkit import Assembly, cdk, synthesize
 from infra.commands.tune import tune
-from infra.stage import stage_called
+from infra.stage import Stage, stage_called
 
 # What each choice has, in the order in which it is deployed; destroyed in the other order.
 STACKS: Final = {
     "lambda": ["Shared", "Lambda"],
     "fargate": ["Shared", "Fargate"],
     "both": ["Shared", "Lambda", "Fargate", "Comparison"],
-    "managed-instances": ["Shared", "ManagedInstances"],
+    # The Lambda home is what migrates and maintains the database.
+    "managed-instances": ["Shared", "Lambda", "ManagedInstances"],
     "power-tuning": ["PowerTuning"],
 }
-_EXTRAS: Final = {"managed-instances": "managed_instances", "power-tuning": "power_tuning"}
+# Stacks that are there only when asked for, and what their names end with; the context's, with underscores.
+_EXTRAS: Final = {"ManagedInstances": "managed-instances", "PowerTuning": "power-tuning"}
+# What goes first, where it is there.
+_STANDS_ON: Final = {
+    "lambda": ["ManagedInstances", "Comparison"],
+    "fargate": ["Comparison"],
+    "both": ["ManagedInstances", "PowerTuning"],
+}
+_PROTECTED: Final = {"Shared": "the database", "Fargate": "the load balancer"}
 _OF_IMAGE: Final = {"Lambda", "Fargate", "ManagedInstances"}
+# By the names that their digests have among the arguments.
+_DOCKERFILES: Final = {"image": "Dockerfile", "buffered_image": "Dockerfile.lambda"}
 
 
 def main() -> int:
@@ -33,9 +47,11 @@ def main() -> int:
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
-    except (BotoCoreError, ValueError) as exc:
+    except subprocess.CalledProcessError as exc:
+        print(f"{shlex.join(exc.cmd)} ended with status {exc.returncode}. {exc.stderr or ''}".rstrip(), file=sys.stderr)
+    except (BotoCoreError, ClientError, OSError, ValueError) as exc:
         print(exc, file=sys.stderr)
-        return 2
+    return 2
 
 
 def _arguments() -> argparse.Namespace:
@@ -66,7 +82,7 @@ def _add_tuning(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def synth(arguments: argparse.Namespace) -> int:
-    assembly = _synthesize(arguments, arguments.image, arguments.buffered_image)
+    assembly = _synthesize(arguments, STACKS[arguments.what])
     print(f"The templates are in {assembly.folder}.")
     _say_cost(assembly, STACKS[arguments.what])
     return 0
@@ -74,47 +90,65 @@ def synth(arguments: argparse.Namespace) -> int:
 
 def deploy(arguments: argparse.Namespace) -> int:
     stacks = STACKS[arguments.what]
-    assembly = _synthesize(arguments, arguments.image, arguments.buffered_image)
-    prefix = assembly.stage.prefix
-    print(f"Deploys {', '.join(f'{prefix}-{stack.lower()}' for stack in stacks)}.")
-    runs = not _OF_IMAGE.isdisjoint(stacks)
-    builds = runs and arguments.image is None
-    if builds:
-        print("Builds the image for arm64 with Docker and puts it into the deployment's repository.")
-    if runs:
+    assembly = _synthesize(arguments, stacks)
+    print(f"Deploys {', '.join(_name(assembly.stage, stack) for stack in stacks)}.")
+    images = to_build(arguments, assembly.stage)
+    if images:
+        print(f"Builds {' and '.join(images.values())} for arm64 with Docker, unless there are images of this commit.")
+    if not _OF_IMAGE.isdisjoint(stacks):
         print("Migrates the database before any traffic moves.")
     _say_cost(assembly, stacks)
     if not _agreed(arguments, "Deploy?"):
         return 1
-    if "Shared" in stacks and (status := _deploy(assembly, ["Shared"])):
-        return status
-    if builds:
-        assembly = _with_new_images(arguments, assembly)
-    rest = [stack for stack in stacks if stack != "Shared"]
-    return _deploy(assembly, rest)
+    if "Shared" in stacks:
+        if status := _deploy(assembly, ["Shared"]):
+            return status
+        assembly = _on_shared(arguments, assembly.stage, images)
+    return _deploy(assembly, [stack for stack in stacks if stack != "Shared"])
+
+
+def to_build(arguments: argparse.Namespace, stage: Stage) -> dict[str, str]:
+    """Dockerfiles of the images that are needed and were not given, by the names in `_DOCKERFILES`."""
+    stacks = STACKS[arguments.what]
+    needed = {
+        "image": not _OF_IMAGE.isdisjoint(stacks),
+        "buffered_image": "Lambda" in stacks and stage.lambda_home.buffered,
+    }
+    given = vars(arguments)
+    return {name: file for name, file in _DOCKERFILES.items() if needed[name] and given[name] is None}
 
 
 def diff(arguments: argparse.Namespace) -> int:
-    assembly = _of_deployed_images(arguments)
-    _say_cost(assembly, STACKS[arguments.what])
-    return assembly.cdk("diff", *STACKS[arguments.what], "--exclusively", "--no-change-set", "--fail")
+    stacks = STACKS[arguments.what]
+    assembly = _as_deployed(arguments, stacks)
+    _say_cost(assembly, stacks)
+    return assembly.cdk("diff", *stacks, "--exclusively", "--no-change-set", "--fail")
 
 
 def destroy(arguments: argparse.Namespace) -> int:
-    assembly = _of_deployed_images(arguments)
-    stacks = STACKS[arguments.what][::-1]
-    if arguments.what in ("lambda", "fargate", "managed-instances"):
-        stacks.remove("Shared")  # the other home may stand on it
-    print(f"Removes {', '.join(f'{assembly.stage.prefix}-{stack.lower()}' for stack in stacks)}.")
-    kept = assembly.stage.keeps_data
-    print(
-        "AWS will refuse: database and load balancer are protected in a stage that keeps its data (docs/deploy.md)."
-        if kept
-        else "Database, secrets, images and logs are gone with it."
-    )
+    stage = stage_called(arguments.stage)
+    stacks = _to_remove(arguments.what, stage)
+    print(f"Removes {', '.join(_name(stage, stack) for stack in stacks)}.")
+    print(loss(stage, stacks))
     if not _agreed(arguments, "Remove?"):
         return 1
-    return assembly.cdk("destroy", *stacks, "--exclusively", "--force")
+    return _as_deployed(arguments, stacks).cdk("destroy", *stacks, "--exclusively", "--force")
+
+
+def _to_remove(what: str, stage: Stage) -> list[str]:
+    first = [stack for stack in _STANDS_ON.get(what, []) if is_there(_name(stage, stack))]
+    # Of one home, what is under it stays: another may stand on it.
+    return first + (STACKS[what][::-1] if what == "both" else STACKS[what][-1:])
+
+
+def loss(stage: Stage, stacks: list[str]) -> str:
+    """What is said before `stacks` are removed."""
+    protected = [what for stack, what in _PROTECTED.items() if stack in stacks]
+    if stage.keeps_data and protected:
+        return f"AWS will refuse: {' and '.join(protected)} of a stage that keeps its data cannot go (docs/deploy.md)."
+    if "Shared" in stacks:
+        return "Database, secrets, images and logs are gone with it."
+    return f"Database, secrets and images stay; the logs {'stay too' if stage.keeps_data else 'are gone with it'}."
 
 
 def bootstrap(arguments: argparse.Namespace) -> int:
@@ -133,27 +167,38 @@ def plot(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _synthesize(arguments: argparse.Namespace, image: str | None, buffered_image: str | None) -> Assembly:
-    context = {"image": image, "buffered_image": buffered_image, _EXTRAS.get(arguments.what, ""): "true"}
-    return synthesize(arguments.stage, {name: value for name, value in context.items() if name and value})
+def _name(stage: Stage, stack: str) -> str:
+    return f"{stage.prefix}-{_EXTRAS.get(stack, stack.lower())}"
 
 
-def _of_deployed_images(arguments: argparse.Namespace) -> Assembly:
+def _synthesize(arguments: argparse.Namespace, stacks: list[str], **found: str | None) -> Assembly:
+    """With what was `found` out, where nothing was given."""
+    given = {name: vars(arguments)[name] for name in _DOCKERFILES}
+    context = found | {name: digest for name, digest in given.items() if digest}
+    context |= {name.replace("-", "_"): "true" for stack, name in _EXTRAS.items() if stack in stacks}
+    return synthesize(arguments.stage, {name: value for name, value in context.items() if value})
+
+
+def _as_deployed(arguments: argparse.Namespace, stacks: list[str]) -> Assembly:
     """So that what differs is not merely that no image is named here."""
-    stack = f"headwater-{arguments.stage}-{'fargate' if arguments.what == 'fargate' else 'lambda'}"
+    stage = stage_called(arguments.stage)
+    home = _name(stage, "Fargate" if arguments.what == "fargate" else "Lambda")
     return _synthesize(
         arguments,
-        arguments.image or output(stack, "Image"),
-        arguments.buffered_image or output(stack, "BufferedImage"),
+        stacks,
+        image=output(home, "Image"),
+        buffered_image=output(home, "BufferedImage"),
+        secrets_version=secrets_version(_name(stage, "Shared")),
     )
 
 
-def _with_new_images(arguments: argparse.Namespace, assembly: Assembly) -> Assembly:
-    repository = output(f"{assembly.stage.prefix}-shared", "RepositoryUri")
+def _on_shared(arguments: argparse.Namespace, stage: Stage, images: dict[str, str]) -> Assembly:
+    """The rest, once there are a repository to push to and a secret that has a version."""
+    shared = _name(stage, "Shared")
+    repository = output(shared, "RepositoryUri")
     assert repository is not None, "the shared stack has just been deployed"
-    image = push(repository, "Dockerfile")
-    buffered = push(repository, "Dockerfile.lambda") if assembly.stage.lambda_home.buffered else None
-    return _synthesize(arguments, image, buffered)
+    digests = {name: push(repository, dockerfile) for name, dockerfile in images.items()}
+    return _synthesize(arguments, STACKS[arguments.what], secrets_version=secrets_version(shared), **digests)
 
 
 def _deploy(assembly: Assembly, stacks: list[str]) -> int:

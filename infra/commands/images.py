@@ -1,4 +1,4 @@
-"""Puts images into the deployment's repository, and finds out which one is deployed."""
+"""Puts images into the deployment's repository."""
 
 import base64
 import os
@@ -7,35 +7,31 @@ import time
 from pathlib import Path
 
 import boto3
-from botocore.exceptions import ClientError
+
+from infra.images import TAGS
 
 _ROOT = Path(__file__).parents[2]
 # With the attestations that BuildKit adds by itself, an image is a list of images, which Lambda refuses.
 _ENVIRONMENT = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 
 
-def output(stack: str, name: str) -> str | None:
-    """An output of a deployed stack."""
-    try:
-        stacks = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
-    except ClientError as exc:
-        if exc.response["Error"]["Code"] == "ValidationError":  # there is no such stack
-            return None
-        raise
-    return next((each["OutputValue"] for each in stacks[0].get("Outputs", []) if each["OutputKey"] == name), None)
-
-
 def push(repository: str, dockerfile: str) -> str:
-    """Build for arm64 and push; its digest.
+    """Build for arm64 and push, unless an image of this source is there: tags cannot be moved. Its digest.
 
     Raises:
         subprocess.CalledProcessError: git or docker failed.
     """
-    tag = f"{repository}:{Path(dockerfile).suffix.removeprefix('.') or 'app'}-{_revision()}"
+    tag = TAGS[dockerfile] + _revision()
+    if (digest := _digest(repository, tag)) is not None:
+        print(f"The image {tag} is there already.")
+        return digest
     _log_in(repository)
-    _docker("build", "--platform", "linux/arm64", "--file", dockerfile, "--tag", tag, ".")
-    _docker("push", tag)
-    return _digest(tag)
+    name = f"{repository}:{tag}"
+    _docker("build", "--platform", "linux/arm64", "--file", dockerfile, "--tag", name, ".")
+    _docker("push", name)
+    digest = _digest(repository, tag)
+    assert digest is not None, "it has just been pushed"
+    return digest
 
 
 def _log_in(repository: str) -> None:
@@ -45,16 +41,18 @@ def _log_in(repository: str) -> None:
     _docker("login", "--username", user, "--password-stdin", registry, stdin=password)
 
 
-def _digest(tag: str) -> str:
-    repository, _, name = tag.rpartition(":")
-    images = boto3.client("ecr").describe_images(
-        repositoryName=repository.partition("/")[2], imageIds=[{"imageTag": name}]
-    )
+def _digest(repository: str, tag: str) -> str | None:
+    client = boto3.client("ecr")
+    name = repository.partition("/")[2]
+    try:
+        images = client.describe_images(repositoryName=name, imageIds=[{"imageTag": tag}])
+    except client.exceptions.ImageNotFoundException:
+        return None
     return str(images["imageDetails"][0]["imageDigest"])
 
 
 def _revision() -> str:
-    """Of the source; what is not committed gets a name of its own each time, since tags cannot be moved."""
+    """Of the source; what is not committed gets a name of its own each time."""
     revision = _git("rev-parse", "--short=12", "HEAD")
     return f"{revision}-{int(time.time())}" if _git("status", "--porcelain") else revision
 

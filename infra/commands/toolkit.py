@@ -34,11 +34,14 @@ def synthesize(stage: str, context: dict[str, str]) -> Assembly:
     """Write the templates of `stage`.
 
     Raises:
-        ValueError: there is no such stage, or a digest is none.
-        RuntimeError: a rule is broken; what CDK printed says which.
+        ValueError: there is no such stage, a digest is none, or a rule is broken; this or what CDK printed says which.
     """
     folder = _ROOT / "cdk.out" / stage
-    build(context={"stage": stage, **context}, outdir=str(folder)).synth()
+    app = build(context={"stage": stage, **context}, outdir=str(folder))
+    try:
+        app.synth()
+    except RuntimeError as exc:
+        raise ValueError(f"The templates of {stage} cannot be written: {exc}") from exc
     return Assembly(folder=folder, stage=STAGES[stage])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 
-from infra.commands.images import output
+from infra.commands.deployed import output
 from infra.power_tuning import POWERS
 from infra.stage import Stage
 

@@ -25,7 +25,6 @@ EVERYTHING = replace(
         stage.PROD.fargate_home,
         certificate_arn="arn:aws:acm:us-east-1:123456789012:certificate/11111111-2222-3333-4444-555555555555",
         public_url="https://llm.example.com",
-        public=False,
     ),
 )
 
@@ -48,6 +47,11 @@ def dev(written: Path) -> Templates:
 @pytest.fixture(scope="session")
 def dev_with_another_image(written: Path) -> Templates:
     return _templates(written / "dev2", stage.DEV, image=SECOND)
+
+
+@pytest.fixture(scope="session")
+def dev_with_another_secret(written: Path) -> Templates:
+    return _templates(written / "dev3", stage.DEV, image=FIRST, secrets_version="another")
 
 
 @pytest.fixture(scope="session")

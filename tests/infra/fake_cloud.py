@@ -6,12 +6,14 @@ It shows that stacks, references, assets and their order are right; nothing of w
     python tests/infra/fake_cloud.py 5000
 """
 
+import json
 import sys
 from typing import Any
 
 from moto.cloudformation import parsing
 from moto.cloudformation.models import CloudFormationBackend
 from moto.core.common_models import CloudFormationModel
+from moto.secretsmanager.models import secretsmanager_backends
 from moto.server import main
 
 # What CDK's own command line looks at, and types whose identifiers others are computed from.
@@ -39,7 +41,6 @@ _REFERENCES = {
     "AWS::ECS::TaskDefinition": "task-definition/{name}:1",
     "AWS::Lambda::Alias": "function:{name}:live",
     "AWS::Lambda::Version": "function:{name}:1",
-    "AWS::SecretsManager::Secret": "secret:{name}",
 }
 _ATTRIBUTES = {"Version": "1", "Endpoint.Port": "5432", "DBProxyArn": "db-proxy:prx-0123456789abcdef0"}
 
@@ -100,11 +101,38 @@ class StandIn(CloudFormationModel):
         return True
 
 
+class Secret(StandIn):
+    """One that can be asked for and changed: the commands look at its version."""
+
+    __module__ = "moto.standin.models"
+
+    def __init__(self, name: str, kind: str, account: str, region: str) -> None:
+        super().__init__(name, kind, account, region)
+        made = secretsmanager_backends[account][region].create_secret(
+            name=name,
+            secret_string="{}",
+            secret_binary=None,
+            description=None,
+            tags=None,
+            kms_key_id=None,
+            client_request_token=None,
+            replica_regions=[],
+            force_overwrite=False,
+        )
+        self._secret: str = json.loads(made)["ARN"]
+
+    @property
+    def physical_resource_id(self) -> str:
+        return self._secret
+
+
 _modelled = parsing.resource_class_from_type
 
 
 def _class_of(resource_type: str) -> type[CloudFormationModel]:
-    return _modelled(resource_type) if resource_type in _MODELLED else StandIn
+    if resource_type in _MODELLED:
+        return _modelled(resource_type)
+    return Secret if resource_type == "AWS::SecretsManager::Secret" else StandIn
 
 
 def _given(_: CloudFormationBackend, instance: Any, incoming_params: list[dict[str, str]]) -> dict[str, str]:

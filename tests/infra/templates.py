@@ -17,6 +17,18 @@ def only(template: dict[str, Any], kind: str) -> dict[str, Any]:
     return properties
 
 
+def asynchronous(template: dict[str, Any], function: str, qualifier: str) -> dict[str, Any]:
+    """How the function whose id begins so is invoked when nobody waits for it."""
+    (found,) = (
+        each["Properties"]
+        for each in resources(template, "AWS::Lambda::EventInvokeConfig").values()
+        if text(each["Properties"]["FunctionName"]).startswith(f"<{function}")
+        and qualifier in text(each["Properties"]["Qualifier"])
+    )
+    assert isinstance(found, dict)
+    return found
+
+
 def image_functions(template: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for each in resources(template, "AWS::Lambda::Function").values():
         if "ImageUri" in each["Properties"]["Code"]:

@@ -1,6 +1,9 @@
 import json
 from typing import Any
 
+import pytest
+
+from infra import stage
 from tests.infra.conftest import FIRST, Templates
 from tests.infra.templates import has, only, resources, text
 
@@ -130,6 +133,15 @@ def test_with_a_certificate_plain_http_only_leads_to_https(everything: Templates
     assert by_port[80]["DefaultActions"][0]["Type"] == "redirect"
     assert by_port[443]["DefaultActions"][0]["Type"] == "forward"
     assert by_port[443]["SslPolicy"].startswith("ELBSecurityPolicy-TLS13")
+
+
+def test_no_stage_that_keeps_data_is_on_the_internet_by_plain_http(prod: Templates) -> None:
+    public = stage.FargateHome(public=True)
+
+    with pytest.raises(ValueError, match="certificate"):
+        stage.Stage(name="open", fargate_home=public)
+    assert stage.Stage(name="trial", keeps_data=False, fargate_home=public).fargate_home.public
+    assert only(prod["Fargate"], "AWS::ElasticLoadBalancingV2::LoadBalancer")["Scheme"] == "internal"
 
 
 def test_a_home_that_is_not_public_is_for_the_vpc_alone(everything: Templates) -> None:

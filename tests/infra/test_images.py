@@ -44,6 +44,12 @@ def test_another_image_leaves_what_the_homes_stand_on_alone(dev: Templates, dev_
         assert not _changed(dev[stack], dev_with_another_image[stack])
 
 
+def test_another_secret_starts_new_processes_in_both_homes(dev: Templates, dev_with_another_secret: Templates) -> None:
+    assert {"AWS::Lambda::Version", "AWS::Lambda::Alias"} <= _changed(dev["Lambda"], dev_with_another_secret["Lambda"])
+    assert _changed(dev["Fargate"], dev_with_another_secret["Fargate"]) == {"AWS::ECS::TaskDefinition"}
+    assert not _changed(dev["Shared"], dev_with_another_secret["Shared"])
+
+
 def test_both_homes_run_one_image(dev_with_another_image: Templates) -> None:
     (task,) = resources(dev_with_another_image["Fargate"], "AWS::ECS::TaskDefinition").values()
     (container,) = task["Properties"]["ContainerDefinitions"]

@@ -1,11 +1,13 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra import stage
+from infra.commands.__main__ import STACKS
 from tests.infra.conftest import FIRST, Templates
-from tests.infra.templates import has, image_functions, only, resources, text
+from tests.infra.templates import asynchronous, has, image_functions, only, resources, text
 
 
 def _streaming(templates: Templates) -> dict[str, Any]:
@@ -135,7 +137,8 @@ def test_concurrency_is_reserved_where_the_stage_says_so(dev: Templates, prod: T
 
 def test_traffic_moves_gradually_and_back_on_alarms(prod: Templates) -> None:
     group = only(prod["Lambda"], "AWS::CodeDeploy::DeploymentGroup")
-    alias = next(iter(resources(prod["Lambda"], "AWS::Lambda::Alias").values()))
+    aliases = resources(prod["Lambda"], "AWS::Lambda::Alias")
+    alias = next(each for id, each in aliases.items() if id.startswith("StreamingLive"))
     alarms = {text(each["Name"]) for each in group["AlarmConfiguration"]["Alarms"]}
 
     assert group["DeploymentConfigName"] == "CodeDeployDefault.LambdaCanary10Percent5Minutes"
@@ -143,39 +146,52 @@ def test_traffic_moves_gradually_and_back_on_alarms(prod: Templates) -> None:
         "Enabled": True,
         "Events": ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_REQUEST", "DEPLOYMENT_STOP_ON_ALARM"],
     }
-    assert len(alarms) == 2
-    assert {"errorrate", "interruptedstreams"} == {
-        kind for kind in ("errorrate", "interruptedstreams") for name in alarms if kind in name
-    }
+    kinds = {"errorrate", "apierrors", "interruptedstreams"}
+    assert len(alarms) == len(kinds)
+    assert kinds == {kind for kind in kinds for name in alarms if kind in name}
     assert "CodeDeployLambdaAliasUpdate" in alias["UpdatePolicy"]
 
 
-def test_each_minute_the_alias_is_told_to_maintain(dev: Templates) -> None:
+def test_each_minute_an_alias_that_tries_once_is_told_to_maintain(dev: Templates) -> None:
     rule = only(dev["Lambda"], "AWS::Events::Rule")
     (target,) = rule["Targets"]
 
     assert rule["ScheduleExpression"] == "rate(1 minute)"
     assert json.loads(target["Input"]) == {"headwater": "maintenance"}
-    assert "StreamingLive" in text(target["Arn"])
+    assert "StreamingMaintenance" in text(target["Arn"])
+    maintenance = asynchronous(dev["Lambda"], "StreamingFunction", "StreamingMaintenance")
+    assert has(maintenance, {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60})
+    assert "DestinationConfig" not in maintenance, "the queue is for generations"
 
 
 def test_background_generations_are_tried_again_and_then_kept_aside(dev: Templates) -> None:
-    hand_over = only(dev["Lambda"], "AWS::Lambda::EventInvokeConfig")
+    hand_over = asynchronous(dev["Lambda"], "StreamingFunction", "StreamingLive")
 
     assert has(hand_over, {"MaximumRetryAttempts": 2, "MaximumEventAgeInSeconds": 300})
-    assert "StreamingLive" in text(hand_over["Qualifier"])
     assert "Undelivered" in text(hand_over["DestinationConfig"]["OnFailure"]["Destination"])
 
 
-def test_the_alias_moves_only_after_the_migrations(stages: dict[str, Templates]) -> None:
+def test_aliases_move_only_after_the_migrations(stages: dict[str, Templates]) -> None:
     for templates in stages.values():
         template = templates["Lambda"]
         (migrations,) = resources(template, "Custom::Migrations").items()
         aliases = resources(template, "AWS::Lambda::Alias")
-        alias = next(each for id, each in aliases.items() if id.startswith("Streaming"))
+        streaming = [each for id, each in aliases.items() if id.startswith("Streaming")]
 
-        assert migrations[0] in alias["DependsOn"]
+        assert len(streaming) == 2
+        assert all(migrations[0] in each["DependsOn"] for each in streaming)
         assert migrations[1]["Properties"]["Version"] == {"Ref": _version(template)}
+
+
+def test_migrations_that_failed_are_not_tried_behind_the_back_of_the_deployment(dev: Templates) -> None:
+    for stack, function in (("Lambda", "StreamingMigrationsFunction"), ("Fargate", "MigrationsFunction")):
+        (run,) = resources(dev[stack], "Custom::Migrations").values()
+        configured = next(
+            id for id in resources(dev[stack], "AWS::Lambda::EventInvokeConfig") if id.startswith(function)
+        )
+
+        assert asynchronous(dev[stack], function, "$LATEST")["MaximumRetryAttempts"] == 0
+        assert configured in run["DependsOn"]
 
 
 def _version(template: dict[str, Any]) -> str:
@@ -201,6 +217,16 @@ def test_managed_instances_take_many_streams_at_once(everything: Templates) -> N
 
     assert provider["PerExecutionEnvironmentMaxConcurrency"] == 64
     assert has(only(everything["ManagedInstances"], "AWS::Lambda::Url"), {"AuthType": "AWS_IAM"})
+
+
+def test_managed_instances_come_behind_the_home_that_migrates_and_maintains(
+    written: Path, everything: Templates
+) -> None:
+    stacks = json.loads((written / "everything" / "manifest.json").read_text())["artifacts"]
+
+    assert everything["ManagedInstances"]
+    assert "Lambda" in stacks["ManagedInstances"]["dependencies"]
+    assert "Lambda" in STACKS["managed-instances"]
 
 
 def test_managed_instances_and_power_tuning_are_there_only_when_asked_for(dev: Templates) -> None:

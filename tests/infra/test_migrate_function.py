@@ -22,7 +22,8 @@ class Aws(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.function_error: str | None = None
         self.exit_code = 0
-        self.statuses = ["PENDING", "RUNNING", "STOPPED"]
+        # None: not known yet.
+        self.statuses: list[str | None] = [None, "PENDING", "RUNNING", "STOPPED"]
         self.invoked: list[Any] = []
         self.tasks: list[Any] = []
         self.answers: list[dict[str, str]] = []
@@ -49,15 +50,17 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.tasks.append(body)
                 self._reply({"tasks": [{"taskArn": "arn:task"}], "failures": []})
             case "DescribeTasks":
-                self._reply({"tasks": [self._task()]})
+                self._reply({"tasks": self._tasks()})
             case _:
                 self.server.invoked.append((self.path, body))
                 error = self.server.function_error
                 self._reply({}, {"x-amz-function-error": error} if error else {})
 
-    def _task(self) -> dict[str, Any]:
+    def _tasks(self) -> list[dict[str, Any]]:
         status = self.server.statuses.pop(0)
-        return {"lastStatus": status, "containers": [{"exitCode": self.server.exit_code}], "stoppedReason": "it ended"}
+        containers = [{"name": "sidecar"}, {"name": "app", "exitCode": self.server.exit_code}]
+        task = {"lastStatus": status, "containers": containers, "stoppedReason": "it ended"}
+        return [task] if status else []
 
     def _body(self) -> bytes:
         return self.rfile.read(int(self.headers["content-length"]))
@@ -117,6 +120,11 @@ def _event(aws: Aws, request: str, version: str, *, before: str | None = None, *
     return event | ({"OldResourceProperties": {"Version": before}} if before else {})
 
 
+def _task(revision: int) -> str:
+    overrides = {"containerOverrides": [{"name": "app", "command": ["python", "-m", "app.db.migrate"]}]}
+    return json.dumps({"cluster": "headwater-dev", "taskDefinition": f"{_TASK}{revision}", "overrides": overrides})
+
+
 def test_the_version_that_is_being_deployed_migrates(aws: Aws, function: ModuleType) -> None:
     function.handler(_event(aws, "Create", f"{_VERSION}1"), _Context())
 
@@ -159,10 +167,8 @@ def test_removing_a_home_migrates_nothing(aws: Aws, function: ModuleType) -> Non
     assert [each["Status"] for each in aws.answers] == ["SUCCESS"]
 
 
-def test_a_task_migrates_and_is_waited_for(aws: Aws, function: ModuleType) -> None:
-    task = json.dumps({"cluster": "headwater-dev", "taskDefinition": f"{_TASK}3"})
-
-    function.handler(_event(aws, "Create", f"{_TASK}3", Task=task), _Context())
+def test_a_task_migrates_and_is_waited_for_whatever_runs_beside_it(aws: Aws, function: ModuleType) -> None:
+    function.handler(_event(aws, "Create", f"{_TASK}3", Task=_task(3)), _Context())
 
     assert [each["taskDefinition"] for each in aws.tasks] == [f"{_TASK}3"]
     assert not aws.statuses, "it was waited for until it had stopped"
@@ -171,9 +177,7 @@ def test_a_task_migrates_and_is_waited_for(aws: Aws, function: ModuleType) -> No
 
 def test_a_task_that_fails_fails_the_deployment(aws: Aws, function: ModuleType) -> None:
     aws.exit_code = 1
-    task = json.dumps({"cluster": "headwater-dev", "taskDefinition": f"{_TASK}3"})
-
     with pytest.raises(RuntimeError, match="it ended"):
-        function.handler(_event(aws, "Create", f"{_TASK}3", Task=task), _Context())
+        function.handler(_event(aws, "Create", f"{_TASK}3", Task=_task(3)), _Context())
 
     assert [each["Status"] for each in aws.answers] == ["FAILED"]

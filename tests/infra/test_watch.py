@@ -17,6 +17,7 @@ EXPECTED = {
         "lambda-duration",
         "lambda-concurrency",
         "lambda-background",
+        "lambda-maintenance",
         "lambda-api-errors",
         "lambda-first-token",
         "lambda-interrupted-streams",

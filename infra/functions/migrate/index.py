@@ -68,19 +68,22 @@ def _run_task(arguments: dict[str, Any], seconds_left: float) -> None:
     if not started["tasks"]:
         raise RuntimeError(f"the task did not start: {started['failures']}")
     ends_by = time.monotonic() + seconds_left
+    (container,) = (each["name"] for each in arguments["overrides"]["containerOverrides"])
     while time.monotonic() < ends_by:
-        task = ecs.describe_tasks(cluster=arguments["cluster"], tasks=[started["tasks"][0]["taskArn"]])["tasks"][0]
-        if task["lastStatus"] == "STOPPED":
-            _check(task)
+        found = ecs.describe_tasks(cluster=arguments["cluster"], tasks=[started["tasks"][0]["taskArn"]])["tasks"]
+        # ECS may not know yet what it has just started.
+        if found and found[0]["lastStatus"] == "STOPPED":
+            _check(found[0], container)
             return
         time.sleep(_POLL)
     raise TimeoutError("the task is still running")
 
 
-def _check(task: dict[str, Any]) -> None:
-    codes = [container.get("exitCode") for container in task["containers"]]
-    if codes != [0]:
-        raise RuntimeError(f"the task stopped with {codes}: {task.get('stoppedReason', '')}; its log says why")
+def _check(task: dict[str, Any], name: str) -> None:
+    # AWS may have put containers of its own beside it, and stops those without an exit code.
+    code = next((each.get("exitCode") for each in task["containers"] if each["name"] == name), None)
+    if code != 0:
+        raise RuntimeError(f"the task stopped with {code}: {task.get('stoppedReason', '')}; its log says why")
 
 
 def _answer(event: dict[str, Any], status: str, reason: str) -> None:
