@@ -1,5 +1,6 @@
 """The local Lambda as a whole, for programs and tests: a function, its front door and its Invoke API."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from local.aws_lambda.sandbox import MakeSandbox
 from local.aws_lambda.service import RETRIES, Service
 
 _HOST = "127.0.0.1"
+# Those that were being accepted when all was closed come and go, in seconds.
+_LAST_CONNECTIONS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ async def running_lambda(
         _listening(front_door_app(service, FRONT_DOORS[front_door]), host, port),
     ):
         yield Lambda(service, f"http://{host}:{port}", invoke_url)
+    await asyncio.sleep(_LAST_CONNECTIONS)
 
 
 @asynccontextmanager
