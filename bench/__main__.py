@@ -10,7 +10,8 @@ from tabulate import tabulate
 
 from bench import figures, held, many, report, start, unread
 from bench.modes import MODES, Measured, Mode, measure, warm
-from bench.servers import SERVERS, Running, Server, free_port, nginx_program, peer, python, wait_for
+from bench.servers import HOST, SERVERS, Running, Server, nginx_program, peer, python, wait_for
+from local.addresses import free_port
 
 _NAMES = [server.name for server in SERVERS]
 _OURS = SERVERS[0]
@@ -96,7 +97,7 @@ def run(servers: Sequence[Server], modes: Sequence[Mode], rounds: int) -> list[M
     """All servers are up all the time; in each round every load goes to one after the other."""
     measured: list[Measured] = []
     with ExitStack() as stack:
-        port = free_port()
+        port = free_port(HOST)
         upstream = psutil.Process(stack.enter_context(python("bench.upstream", str(port))).pid)
         wait_for(port)
         running: list[tuple[Server, Running]] = []

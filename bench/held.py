@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.load import Plan
-from bench.modes import load, warm
-from bench.servers import Server, free_port, python, wait_for
+from bench.modes import alone, load
+from bench.servers import Server
 
 STREAMS: Final = 1000
 # Until all are held and what their starts took has been given back, and as long again to look.
@@ -26,26 +26,20 @@ class Held:
 
 def measure(server: Server, streams: int = STREAMS) -> Held:
     """In a process of the server's own."""
-    port = free_port()
-    with python("bench.upstream", str(port)):
-        wait_for(port)
-        with server.start(port) as running:
-            warm(server, running)
-            memory, files = running.memory(), running.files()
-            plan = Plan(
-                running.port, server.request(running, _SILENT), streams, streams, spread=4, seconds=_SETTLING + 4
-            )
-            client = threading.Thread(target=load, args=[plan])
-            client.start()
-            time.sleep(_SETTLING)
-            held = Held(
-                server.name,
-                memory / 1e6,
-                (running.memory() - memory) / streams / 1000,
-                (running.files() - files) / streams,
-            )
-            client.join()
-            return held
+    with alone(server) as running:
+        memory, files = running.memory(), running.files()
+        plan = Plan(running.port, server.request(running, _SILENT), streams, streams, spread=4, seconds=_SETTLING + 4)
+        client = threading.Thread(target=load, args=[plan])
+        client.start()
+        time.sleep(_SETTLING)
+        held = Held(
+            server.name,
+            memory / 1e6,
+            (running.memory() - memory) / streams / 1000,
+            (running.files() - files) / streams,
+        )
+        client.join()
+        return held
 
 
 def told(every: Sequence[Held]) -> list[dict[str, str]]:

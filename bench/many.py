@@ -6,8 +6,8 @@ from typing import Any, Final
 import psycopg
 
 from bench.load import Seen
-from bench.modes import Mode, load, plan, quantile, warm
-from bench.servers import Server, free_port, python, wait_for
+from bench.modes import Mode, alone, load, plan, quantile
+from bench.servers import Server
 
 MODE: Final = Mode("many", "1,000 streams of 5 events a second", 1000, 1000, 100, 5, 10)
 
@@ -23,27 +23,23 @@ class Many:
 
 
 def measure(server: Server, mode: Mode = MODE) -> Many:
-    port = free_port()
-    with python("bench.upstream", str(port)):
-        wait_for(port)
-        with server.start(port) as running:
-            warm(server, running)
-            assert running.database_url is not None
-            before = _database(running.database_url)
-            cpu, database = running.cpu(), running.cpu_beside()
-            seen = load(plan(server, running, mode))
-            cpu, database = running.cpu() - cpu, running.cpu_beside() - database
-            wal, transactions, rows = (
-                after - earlier for after, earlier in zip(_database(running.database_url), before, strict=True)
-            )
-            return Many(
-                seen,
-                cpu / seen.seconds,
-                database / seen.seconds,
-                wal / mode.streams / 1000,
-                transactions / mode.streams,
-                rows / mode.streams,
-            )
+    with alone(server) as running:
+        assert running.database_url is not None
+        before = _database(running.database_url)
+        cpu, database = running.cpu(), running.cpu_beside()
+        seen = load(plan(server, running, mode))
+        cpu, database = running.cpu() - cpu, running.cpu_beside() - database
+        wal, transactions, rows = (
+            after - earlier for after, earlier in zip(_database(running.database_url), before, strict=True)
+        )
+        return Many(
+            seen,
+            cpu / seen.seconds,
+            database / seen.seconds,
+            wal / mode.streams / 1000,
+            transactions / mode.streams,
+            rows / mode.streams,
+        )
 
 
 def _database(url: str) -> tuple[float, float, float]:

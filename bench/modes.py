@@ -3,7 +3,8 @@
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +12,8 @@ import msgspec
 import psutil
 
 from bench.load import Plan, Seen
-from bench.servers import Running, Server
+from bench.servers import HOST, Running, Server, python, wait_for
+from local.addresses import free_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,9 @@ def plan(server: Server, running: Running, mode: Mode) -> Plan:
 
 
 def measure(server: Server, running: Running, mode: Mode, number: int, upstream: psutil.Process) -> Measured:
-    machine, cpu, database, answering = _busy(), running.cpu(), running.cpu_beside(), _cpu(upstream)
+    machine, cpu, database, answering = _busy(), running.cpu(), running.cpu_beside(), _own_cpu(upstream)
     seen = load(plan(server, running, mode))
-    cpu, database, answering = running.cpu() - cpu, running.cpu_beside() - database, _cpu(upstream) - answering
+    cpu, database, answering = running.cpu() - cpu, running.cpu_beside() - database, _own_cpu(upstream) - answering
     others = _busy() - machine - cpu - database - answering - seen.cpu
     events = max(seen.events, 1)
     return Measured(
@@ -113,6 +115,17 @@ def warm(server: Server, running: Running) -> None:
         raise RuntimeError(f"{server.name}: {seen.broken} of {mode.streams} short answers broke")
 
 
+@contextmanager
+def alone(server: Server) -> Iterator[Running]:
+    """The server warm, in a process of its own, on an upstream of its own."""
+    port = free_port(HOST)
+    with python("bench.upstream", str(port)):
+        wait_for(port)
+        with server.start(port) as running:
+            warm(server, running)
+            yield running
+
+
 def quantile(values: Sequence[float], share: float) -> float:
     """NaN where there are none."""
     if not values:
@@ -128,6 +141,6 @@ def _busy() -> float:
     return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
-def _cpu(process: psutil.Process) -> float:
+def _own_cpu(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)

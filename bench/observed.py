@@ -15,7 +15,8 @@ import click
 from bench import figures, report
 from bench.__main__ import run
 from bench.modes import MODES, Measured
-from bench.servers import Running, Server, free_port, headwater, python, wait_for
+from bench.servers import HOST, Running, Server, headwater, python, wait_for
+from local.addresses import free_port
 
 _SILENT: Final = {"HEADWATER_LOG_LEVEL": "ERROR", "HEADWATER_EMF": "false"}
 _TOLD: Final = {"HEADWATER_EMF": "true", "HEADWATER_METRICS_KEY": "the-key-of-the-metrics"}
@@ -26,7 +27,7 @@ _OF_REQUESTS: Final = "requests"
 
 @contextmanager
 def _telling(upstream: int, *, traces: bool) -> Iterator[Running]:
-    port = free_port()
+    port = free_port(HOST)
     with python("bench.observed", "--sink", str(port)):
         wait_for(port)
         exporting = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}", **_AT_ONCE} if traces else {}

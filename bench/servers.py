@@ -18,7 +18,9 @@ import msgspec
 import psutil
 
 from bench.database import database
+from local.addresses import free_port
 
+HOST: Final = "127.0.0.1"
 MODEL: Final = "claude-haiku-4-5"
 _ADMIN: Final = "hw_admin_of_the_benchmark"
 _PATIENCE: Final = 30.0
@@ -138,13 +140,6 @@ def started(command: Sequence[str], environment: Mapping[str, str] | None = None
             process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def wait_for(port: int, path: str | None = None) -> None:
     """Until something listens there, or answers well at `path`."""
     until = time.monotonic() + _PATIENCE
@@ -179,7 +174,7 @@ def headwater(upstream: int, variables: Mapping[str, str] | None = None) -> Iter
     """With all that it does in production: keys, limits, a budget, the durable log, the ledger."""
     with ExitStack() as stack:
         store = stack.enter_context(database())
-        port = free_port()
+        port = free_port(HOST)
         environment = headwater_environment(store.url, port, upstream) | dict(variables or {})
         process = stack.enter_context(python("app", environment=environment))
         wait_for(port, "/readyz")
@@ -196,7 +191,7 @@ def make_key(port: int) -> str:
 
 @contextmanager
 def _naive(upstream: int) -> Iterator[Running]:
-    port = free_port()
+    port = free_port(HOST)
     with python("bench.naive", str(port), environment=_sdk(upstream)) as process:
         wait_for(port, "/livez")
         yield Running(port, process.pid)
@@ -206,7 +201,7 @@ def _naive(upstream: int) -> Iterator[Running]:
 def _nginx(upstream: int) -> Iterator[Running]:
     with tempfile.TemporaryDirectory(prefix="hw-bench-nginx-") as folder:
         Path(folder).chmod(0o755)  # its worker is another user
-        port = free_port()
+        port = free_port(HOST)
         settings = Path(folder) / "nginx.conf"
         settings.write_text(_NGINX.format(folder=folder, port=port, upstream=upstream))
         with started([nginx_program() or "nginx", "-c", str(settings)]) as process:
@@ -230,7 +225,7 @@ def peer(name: str, command: str) -> Server:
 
     @contextmanager
     def start(upstream: int) -> Iterator[Running]:
-        port = free_port()
+        port = free_port(HOST)
         environment = {"PORT": str(port), "UPSTREAM": f"http://127.0.0.1:{upstream}", **_sdk(upstream)}
         with started(["/bin/sh", "-c", f"exec {command}"], environment) as process:
             wait_for(port)

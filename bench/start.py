@@ -8,7 +8,8 @@ from typing import Final
 import httpx
 
 from bench.database import database
-from bench.servers import MODEL, free_port, headwater_environment, make_key, python, wait_for
+from bench.servers import HOST, MODEL, headwater_environment, make_key, python, wait_for
+from local.addresses import free_port
 
 ROUNDS: Final = 5
 _SHORT: Final = "events=5 rate=0 first=0 hold=0 pad=0"
@@ -50,16 +51,16 @@ def _streams(port: int, body: Mapping[str, object], headers: Mapping[str, str]) 
 def measure(rounds: int = ROUNDS) -> dict[str, list[float]]:
     """Seconds, one a round: each thing in turn, so that what disturbs a round disturbs all."""
     seconds: dict[str, list[float]] = {}
-    upstream = free_port()
+    upstream = free_port(HOST)
     body = {"model": MODEL, "input": _SHORT, "max_tokens": 100}
     with python("bench.upstream", str(upstream)), database() as store:
         wait_for(upstream)
-        port = free_port()
+        port = free_port(HOST)
         environment = headwater_environment(store.url, port, upstream)
         with python("app", environment=environment):
             wait_for(port, "/readyz")
             key = {"authorization": f"Bearer {make_key(port)}"}
-        bare, naive = free_port(), free_port()
+        bare, naive = free_port(HOST), free_port(HOST)
         things = {
             "bare Starlette: an answer": (["bench.bare", str(bare)], {}, _answers(bare, "/livez", {})),
             "naive: an answer": (["bench.naive", str(naive)], environment, _answers(naive, "/livez", {})),

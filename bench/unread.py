@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from bench.modes import Mode, load, plan, quantile, warm
-from bench.servers import Server, free_port, python, wait_for
+from bench.modes import Mode, alone, load, plan, quantile
+from bench.servers import Server
 
 PAIRS: Final = 5
 UNREAD: Final = 15
@@ -17,20 +17,16 @@ MODE: Final = Mode("unread", "300 streams, 15 of them never read", 300, 300, 60,
 
 def measure(server: Server, pairs: int = PAIRS, mode: Mode = MODE) -> list[tuple[float, float]]:
     """The others' p99 gap between events in milliseconds: all read, 5 % unread; one pair a round."""
-    port = free_port()
-    with python("bench.upstream", str(port)):
-        wait_for(port)
-        with server.start(port) as running:
-            warm(server, running)
-            asked = msgspec.structs.replace(plan(server, running, mode), seconds=mode.events / mode.rate + 6)
-            without = msgspec.structs.replace(asked, streams=mode.streams - UNREAD, at_once=mode.at_once - UNREAD)
-            found = []
-            for _ in range(pairs):
-                first, second = load(without), load(msgspec.structs.replace(asked, unread=UNREAD))
-                if first.broken or second.broken != UNREAD:
-                    raise RuntimeError(f"{first.broken} and {second.broken - UNREAD} streams broke that were read")
-                found.append((quantile(first.gaps, 0.99), quantile(second.gaps, 0.99)))
-            return found
+    with alone(server) as running:
+        asked = msgspec.structs.replace(plan(server, running, mode), seconds=mode.events / mode.rate + 6)
+        without = msgspec.structs.replace(asked, streams=mode.streams - UNREAD, at_once=mode.at_once - UNREAD)
+        found = []
+        for _ in range(pairs):
+            first, second = load(without), load(msgspec.structs.replace(asked, unread=UNREAD))
+            if first.broken or second.broken != UNREAD:
+                raise RuntimeError(f"{first.broken} and {second.broken - UNREAD} streams broke that were read")
+            found.append((quantile(first.gaps, 0.99), quantile(second.gaps, 0.99)))
+        return found
 
 
 def told(pairs: Sequence[tuple[float, float]]) -> list[dict[str, str]]:

@@ -57,8 +57,8 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         watch = asyncio.create_task(self._watch(receive))
-        timer = self._end_in_time(scope.get("state", {}))
         state = scope.setdefault("state", {})
+        timer = self._end_in_time(state)
         try:
             with self._source as log, self._pulse:
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

@@ -102,7 +102,6 @@ class Generation:
         self._attempts = 0
         self._course = Course()
         self._started_at = time.monotonic()
-        self._first_event_ms: float | None = None
         self._pumping: asyncio.Task[None] | None = None
         self._stopped_by: AppError | None = None
         self._readers = 0
@@ -118,7 +117,7 @@ class Generation:
         """
         if not self.log.last_seq:
             await asyncio.wait([self.log.changed()], timeout=timeout)
-        if self.error is not None and self._first_event_ms is None:
+        if self.error is not None and self._course.first_event is None:
             raise self.error
 
     @property
@@ -291,8 +290,7 @@ class Generation:
         if not events:
             return
         self.log.append(events)
-        if self._first_event_ms is None:
-            self._first_event_ms = (time.monotonic() - self._started_at) * 1000
+        if self._course.first_event is None:
             self._course.first_event = time.monotonic()
             self._recorder.begun()
 
@@ -320,6 +318,7 @@ class Generation:
 
     def _settlement(self, end: Event, *, bare: bool) -> Settlement:
         """`bare` leaves out what came from the upstream: Postgres has refused it."""
+        first = self._course.first_event
         return settlement(
             self.id,
             Status.COMPLETED if self.error is None else _STATUSES.get(type(self.error), Status.FAILED),
@@ -328,6 +327,6 @@ class Generation:
             MessageFold() if bare else self.fold,
             self._bill(),
             attempts=self._attempts,
-            first_event_ms=self._first_event_ms,
-            forget_input=self._first_event_ms is None,
+            first_event_ms=(first - self._started_at) * 1000 if first is not None else None,
+            forget_input=first is None,
         )

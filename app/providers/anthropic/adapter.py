@@ -65,7 +65,7 @@ class AnthropicProvider:
 
     def __init__(self, settings: Settings) -> None:
         self._direct = is_direct()
-        http_client = create_http_client(settings)
+        http_client = create_http_client(settings, direct=self._direct)
         try:
             self._client = create_client(settings, http_client)
         except (anthropic.AnthropicError, ValueError) as exc:

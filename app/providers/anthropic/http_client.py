@@ -20,7 +20,7 @@ def is_direct() -> bool:
     return getproxies().keys().isdisjoint(("http", "https", "all"))
 
 
-def create_http_client(settings: Settings) -> httpx2.AsyncClient:
+def create_http_client(settings: Settings, *, direct: bool) -> httpx2.AsyncClient:
     """Direct connections; behind a proxy (`HTTPS_PROXY` and the like) the SDK's own client, which knows them."""
     limit = settings.max_streams + _OTHERS
     timeout = httpx2.Timeout(
@@ -29,7 +29,7 @@ def create_http_client(settings: Settings) -> httpx2.AsyncClient:
         write=settings.idle_timeout,
         pool=settings.connect_timeout,
     )
-    if not is_direct():
+    if not direct:
         limits = httpx2.Limits(max_connections=limit, max_keepalive_connections=100)
         return DefaultAsyncHttpxClient(limits=limits, timeout=timeout, headers=_HEADERS, follow_redirects=False)
     return httpx2.AsyncClient(transport=DirectTransport(Pool(limit)), timeout=timeout, headers=_HEADERS)
