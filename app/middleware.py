@@ -51,9 +51,7 @@ class RequestContext:
         arrived = arrive()
         request_id = request_id_of(scope, self._home)
         answer = _Answer(scope, send, arrived, self._at_end)
-        # What lies between the first message of a stream and its last is of no interest to any of us, nor to the
-        # framework: it may go to the server straight, which saves a stream a twentieth of its CPU.
-        scope.setdefault("state", {}).update(request_id=request_id, send=send)
+        scope.setdefault("state", {})["request_id"] = request_id
         bind(
             request_id=request_id,
             trace_id=trace_id() or platform_trace_of(scope, self._home),

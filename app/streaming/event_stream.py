@@ -60,12 +60,14 @@ class EventStream(Response):
         state = scope.setdefault("state", {})
         timer = self._end_in_time(state)
         try:
-            with self._source as log, self._pulse:
+            with self._source as log:
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                last = await self._stream(log, state.get("send", send))
+                # In a task of its own: here each wake-up would go through the frames of all that a request passes.
+                last = await asyncio.create_task(self._stream(log, state.get("send", send)))
                 state["sent"] = self._sent
                 if last is not None:
-                    await self._pulse.send(send, last, more=False)
+                    with self._pulse:
+                        await self._pulse.send(send, last, more=False)
         finally:
             state["sent"] = self._sent
             watch.cancel()
@@ -88,17 +90,18 @@ class EventStream(Response):
         """
         # Something is written at once in any case: it opens the stream through every hop.
         body = self._opening + self._frames(log) or KEEPALIVE
-        while not self._gone:
-            if self._late and not log.ended:
-                return body + self._too_late()
-            if log.ended and log.last_seq <= self._folded:
-                return body
-            if body:
-                if not await self._pulse.send(send, body, more=True):
-                    return None
-                self._sent += len(body)
-            if not self._gone:
-                body = await self._next(log)
+        with self._pulse:
+            while not self._gone:
+                if self._late and not log.ended:
+                    return body + self._too_late()
+                if log.ended and log.last_seq <= self._folded:
+                    return body
+                if body:
+                    if not await self._pulse.send(send, body, more=True):
+                        return None
+                    self._sent += len(body)
+                if not self._gone:
+                    body = await self._next(log)
         return None
 
     async def _next(self, log: Log) -> bytes:

@@ -19,7 +19,7 @@ import msgspec
 from app.config import Settings
 from app.domain.completion import OnDisconnect, Status
 from app.domain.errors import AppError, UpstreamError, UpstreamTimeout
-from app.domain.events import Body, Error, Event, MessageStop, name
+from app.domain.events import Error, Event, MessageStop, name
 from app.domain.message import MessageFold
 from app.observability import Metric, bind, meter, traced, tracing
 from app.prices import Prices
@@ -30,7 +30,7 @@ from app.streaming.head_start import HeadStart
 from app.streaming.log import Log
 from app.streaming.recorder import LeaseLost, Recorder, StorageUnavailable
 from app.streaming.settlement import MESSAGE_STOP, Settlement, error_end, settlement
-from app.streaming.upstream import Open, Opened, open_upstream, read_event, stream_error
+from app.streaming.upstream import Open, Opened, malformed, open_upstream, read_event, stream_error
 from app.streaming.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
@@ -277,9 +277,11 @@ class Generation:
                     return True
                 if isinstance(body, Error):
                     raise stream_error(body)
-                self._apply(body)
+                self.fold.apply(body)
                 seq += 1
                 events.append(Event(seq, name(body), event))
+        except (msgspec.MsgspecError, KeyError):
+            raise malformed() from None
         finally:
             self._append(events)
         if seq > self._settings.max_events:
@@ -293,12 +295,6 @@ class Generation:
         if self._course.first_event is None:
             self._course.first_event = time.monotonic()
             self._recorder.begun()
-
-    def _apply(self, body: Body) -> None:
-        try:
-            self.fold.apply(body)
-        except (msgspec.MsgspecError, KeyError):
-            raise UpstreamError("The upstream sent an event that cannot be read.", code="upstream_malformed") from None
 
     # -- the end
 

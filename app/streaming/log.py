@@ -16,17 +16,16 @@ class Log:
     def __init__(self) -> None:
         self._events: list[Event] = []
         self._waiters: list[asyncio.Future[None]] = []
+        # The position of the newest event, 0 before the first.
+        self.last_seq = 0
         self.ended = False
-
-    @property
-    def last_seq(self) -> int:
-        """The position of the newest event, 0 before the first."""
-        return self._events[-1].seq if self._events else 0
 
     def append(self, events: Sequence[Event], *, end: bool = False) -> None:
         """Add events and wake all readers; with `end` the last of them is the terminal event."""
         assert not self.ended
-        self._events.extend(events)
+        self._events += events
+        if events:
+            self.last_seq = events[-1].seq
         self.ended = end
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:

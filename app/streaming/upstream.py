@@ -104,7 +104,11 @@ def read_event(data: bytes) -> tuple[bytes, Body]:
         data = well_formed(data)
         return data, parse(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise UpstreamError("The upstream sent an event that cannot be read.", code="upstream_malformed") from None
+        raise malformed() from None
+
+
+def malformed() -> UpstreamError:
+    return UpstreamError("The upstream sent an event that cannot be read.", code="upstream_malformed")
 
 
 # What an `error` event means, by the status that the Messages API gives its kind; the rest are the upstream's failures.

@@ -44,8 +44,8 @@ class PlainEncoder:
 def _frame(event: Event) -> bytes:
     body = parse(event.data)
     match body:
-        case ContentBlockDelta():
-            return _delta(event.seq, body)
+        case ContentBlockDelta(index=index, delta=delta):
+            return _text(event.seq, delta.text) if isinstance(delta, TextDelta) else _delta(event.seq, index, delta)
         case MessageStart():
             message = body.message
             return _named(event.seq, b"start", {"id": message.id, "model": message.model, "usage": message.usage})
@@ -66,19 +66,17 @@ def _frame(event: Event) -> bytes:
     assert_never(body)
 
 
-def _delta(seq: int, body: ContentBlockDelta) -> bytes:
-    match body.delta:
-        case TextDelta(text=text):
-            return _text(seq, text)
+def _delta(seq: int, index: int, delta: ThinkingDelta | InputJsonDelta | CitationsDelta | SignatureDelta) -> bytes:
+    match delta:
         case ThinkingDelta(thinking=thinking):
             return _thinking(seq, thinking)
         case InputJsonDelta(partial_json=partial_json):
-            return _named(seq, b"tool_input", {"index": body.index, "partial_json": partial_json})
+            return _named(seq, b"tool_input", {"index": index, "partial_json": partial_json})
         case CitationsDelta(citation=citation):
-            return _named(seq, b"citation", {"index": body.index, "citation": citation})
+            return _named(seq, b"citation", {"index": index, "citation": citation})
         case SignatureDelta(signature=signature):
-            return _named(seq, b"signature", {"index": body.index, "signature": signature})
-    assert_never(body.delta)
+            return _named(seq, b"signature", {"index": index, "signature": signature})
+    assert_never(delta)
 
 
 def _text(seq: int, text: Raw) -> bytes:

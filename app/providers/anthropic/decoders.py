@@ -37,6 +37,9 @@ class SseDecoder:
 
 def _data(block: bytes) -> bytes:
     """The data of one block. Several `data` lines are one value; in JSON a line end between them is a mere space."""
+    name, _, data = block.partition(b"\ndata: ")
+    if data and name.startswith(b"event:") and b"\n" not in name and b"\n" not in data:
+        return data  # as the Messages API writes all of them
     lines = [
         line[5:].removeprefix(b" ") for line in block.removeprefix(BOM_UTF8).split(b"\n") if line.startswith(b"data:")
     ]

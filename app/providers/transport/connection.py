@@ -95,8 +95,10 @@ class Connection(asyncio.Protocol):
         while not self._body:
             if self._complete:
                 return b""
-            self._check()
-            await self._change()
+            if self._lost:
+                raise self._lost
+            self._waiter = self._loop.create_future()
+            await self._waiter
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         if self._unread > _HIGH_WATER:
