@@ -99,7 +99,7 @@ class Prices:
         if price is None or (counts.web_searches and price.web_searches_kcount is None):
             return None
         amount = price.calc_price(_usage(counts))["total_price"]
-        return Cost(amount, str(price))
+        return Cost(amount, _told(price))
 
     def _price(self, model: str, asked: Asked, at: datetime) -> "ModelPrice | None":
         if asked.service_tier not in _LISTED_TIERS or asked.inference_geo not in _LISTED_PLACES:
@@ -144,6 +144,16 @@ def _listed(provider: str, model: str, speed: str | None, at: datetime) -> "Mode
     if context and not any(variant.when == context for variant in found.price_variants or ()):
         return None
     return found.get_prices(at, context)
+
+
+# By the identity of a price, which it keeps alive. There are as many as the list has, and the file.
+_TOLD: Final[dict[int, tuple["ModelPrice", str]]] = {}
+
+
+def _told(price: "ModelPrice") -> str:
+    """Its text, written once: that takes longer than to work out an answer's cost."""
+    known = _TOLD.get(id(price)) or _TOLD.setdefault(id(price), (price, str(price)))
+    return known[1]
 
 
 def _tiers(price: "ModelPrice") -> set[int]:
