@@ -8,7 +8,7 @@ import click
 import psutil
 from tabulate import tabulate
 
-from bench import figures, held, many, report, start, unread
+from bench import figures, held, many, report, soak, start, unread
 from bench.modes import MODES, Measured, Mode, measure, warm
 from bench.servers import HOST, SERVERS, Running, Server, nginx_program, peer, python, wait_for
 from local.addresses import free_port
@@ -80,6 +80,17 @@ def starts(rounds: int) -> None:
 def unread_streams() -> None:
     """What readers that never read do to the others."""
     _print(unread.told(unread.measure(_OURS)))
+
+
+@main.command("soak")
+@click.option("--minutes", default=15.0, type=click.FloatRange(0.5, 240), show_default=True)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every look at the process here.")
+def soaked(minutes: float, json_path: Path | None) -> None:
+    """What clients that come and go for long leave behind."""
+    found = soak.measure(minutes)
+    _print(soak.told(found))
+    if json_path is not None:
+        soak.write_json(found, json_path)
 
 
 def _print(rows: Sequence[dict[str, str]]) -> None:

@@ -72,6 +72,9 @@ class Running:
     def cpu_beside(self) -> float:
         return _cpu(self._beside) if self._beside else 0.0
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
     def memory(self) -> int:
         """Bytes resident in its process tree."""
         return sum(each.memory_info().rss for each in _tree(self._process))
@@ -170,13 +173,15 @@ def headwater_environment(database_url: str, port: int, upstream: int) -> dict[s
 
 
 @contextmanager
-def headwater(upstream: int, variables: Mapping[str, str] | None = None) -> Iterator[Running]:
+def headwater(
+    upstream: int, variables: Mapping[str, str] | None = None, command: Sequence[str] = ("app",)
+) -> Iterator[Running]:
     """With all that it does in production: keys, limits, a budget, the durable log, the ledger."""
     with ExitStack() as stack:
         store = stack.enter_context(database())
         port = free_port(HOST)
         environment = headwater_environment(store.url, port, upstream) | dict(variables or {})
-        process = stack.enter_context(python("app", environment=environment))
+        process = stack.enter_context(python(*command, environment=environment))
         wait_for(port, "/readyz")
         yield Running(port, process.pid, {"authorization": f"Bearer {make_key(port)}"}, store.pid, store.url)
 
