@@ -3,6 +3,7 @@
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,8 +73,10 @@ class Measured(msgspec.Struct, frozen=True):
 def load(plan: Plan) -> Seen:
     """What a client process saw."""
     client = [sys.executable, "-m", "bench.load"]
-    done = subprocess.run(client, input=msgspec.json.encode(plan), stdout=subprocess.PIPE, check=True)
-    return msgspec.json.decode(done.stdout, type=Seen)
+    with tempfile.TemporaryFile() as seen:  # megabytes, of which a pipe would hold up the client that writes them
+        subprocess.run(client, input=msgspec.json.encode(plan), stdout=seen, check=True)
+        seen.seek(0)
+        return msgspec.json.decode(seen.read(), type=Seen)
 
 
 def plan(server: Server, running: Running, mode: Mode) -> Plan:

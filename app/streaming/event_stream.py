@@ -62,8 +62,7 @@ class EventStream(Response):
         try:
             with self._source as log:
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                # In a task of its own: here each wake-up would go through the frames of all that a request passes.
-                last = await asyncio.create_task(self._stream(log, state.get("send", send)))
+                last = await self._all_but_last(log, state.get("send", send))
                 state["sent"] = self._sent
                 if last is not None:
                     with self._pulse:
@@ -83,13 +82,22 @@ class EventStream(Response):
         self._late = True
         self._pulse.wake()
 
-    async def _stream(self, log: Log, send: Send) -> bytes | None:
-        """All chunks but the last, which it gives back: that goes the way of all answers, where it is noticed.
+    async def _all_but_last(self, log: Log, send: Send) -> bytes | None:
+        """Send all chunks but the last, which it gives back: that goes the way of all answers, where it is noticed.
 
         None when the client left or stopped reading: without a last chunk, the server breaks the connection.
         """
         # Something is written at once in any case: it opens the stream through every hop.
         body = self._opening + self._frames(log) or KEEPALIVE
+        if not log.ended:
+            with self._pulse:
+                if not await self._pulse.send(send, body, more=True):
+                    return None
+            self._sent, body = len(body), b""
+        # In a task of its own: here, each wake-up would go through the frames of all that a request passes.
+        return await asyncio.create_task(self._stream(log, send, body))
+
+    async def _stream(self, log: Log, send: Send, body: bytes) -> bytes | None:
         with self._pulse:
             while not self._gone:
                 if self._late and not log.ended:
