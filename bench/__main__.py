@@ -1,5 +1,6 @@
 """`python -m bench`: what a stream costs through Headwater and its peers. Only ratios within a run mean anything."""
 
+import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,7 @@ _PEERS_THAT_HOLD = ("headwater", "naive")
 @click.group()
 def main() -> None:
     """Measure, on this machine alone and on loopback; every load ends by itself."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or its servers would stay behind
 
 
 @main.command()
