@@ -94,7 +94,10 @@ def _peer(named: str) -> Server:
 
 
 def run(servers: Sequence[Server], modes: Sequence[Mode], rounds: int) -> list[Measured]:
-    """All servers are up all the time; in each round every load goes to one after the other."""
+    """All servers are up all the time; in each round every load goes to one after the other.
+
+    Every other round goes the other way: what slowly changes meanwhile is for no server's good.
+    """
     measured: list[Measured] = []
     with ExitStack() as stack:
         port = free_port(HOST)
@@ -106,7 +109,7 @@ def run(servers: Sequence[Server], modes: Sequence[Mode], rounds: int) -> list[M
             warm(*running[-1])
         for number in range(rounds):
             for mode in modes:
-                for server, up in running:
+                for server, up in running[:: -1 if number % 2 else 1]:
                     click.echo(f"round {number + 1} of {rounds}: {mode.name}, {server.name}", err=True)
                     measured.append(measure(server, up, mode, number, upstream))
     return measured
