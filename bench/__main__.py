@@ -8,7 +8,7 @@ import click
 import psutil
 from tabulate import tabulate
 
-from bench import figures, held, many, report, start, unread
+from bench import figures, held, many, replays, report, start, unread
 from bench.modes import MODES, Measured, Mode, measure, warm
 from bench.servers import HOST, SERVERS, Running, Server, nginx_program, peer, python, wait_for
 from local.addresses import free_port
@@ -80,6 +80,12 @@ def starts(rounds: int) -> None:
 def unread_streams() -> None:
     """What readers that never read do to the others."""
     _print(unread.told(unread.measure(_OURS)))
+
+
+@main.command("replays")
+def replayed_streams() -> None:
+    """A hundred readers of one long answer that has ended."""
+    _print(replays.told(replays.measure(_OURS)))
 
 
 def _print(rows: Sequence[dict[str, str]]) -> None:
