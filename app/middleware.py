@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.domain.errors import AppError, RequestTooLarge, RequestTooSlow, Unavailable
 from app.error_handlers import as_app_error, error_response
 from app.observability import (
+    annotate_with_keys,
     arrive,
     bind,
     logger,
@@ -96,10 +97,11 @@ class _Answer:
         await self._send(message)
 
     def log(self) -> None:
-        """The request's line, once."""
+        """The request's line, once; its span has the same keys."""
         if self._logged:
             return
         self._logged = True
+        annotate_with_keys()
         logger.info(
             "request",
             extra={

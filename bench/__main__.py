@@ -9,7 +9,7 @@ import click
 import psutil
 from tabulate import tabulate
 
-from bench import figures, held, many, report, soak, start, unread
+from bench import figures, held, many, replays, report, soak, start, unread
 from bench.modes import MODES, Measured, Mode, measure, warm
 from bench.servers import HOST, SERVERS, Running, Server, nginx_program, peer, python, wait_for
 from local.addresses import free_port
@@ -95,6 +95,12 @@ def soaked(minutes: float, json_path: Path | None) -> None:
         soak.write_json(found, json_path)
 
 
+@main.command("replays")
+def replayed_streams() -> None:
+    """A hundred readers of one long answer that has ended."""
+    _print(replays.told(replays.measure(_OURS)))
+
+
 def _print(rows: Sequence[dict[str, str]]) -> None:
     click.echo(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True))
 
@@ -107,7 +113,10 @@ def _peer(named: str) -> Server:
 
 
 def run(servers: Sequence[Server], modes: Sequence[Mode], rounds: int) -> list[Measured]:
-    """All servers are up all the time; in each round every load goes to one after the other."""
+    """All servers are up all the time; in each round every load goes to one after the other.
+
+    Every other round goes the other way: what slowly changes meanwhile is for no server's good.
+    """
     measured: list[Measured] = []
     with ExitStack() as stack:
         port = free_port(HOST)
@@ -119,7 +128,7 @@ def run(servers: Sequence[Server], modes: Sequence[Mode], rounds: int) -> list[M
             warm(*running[-1])
         for number in range(rounds):
             for mode in modes:
-                for server, up in running:
+                for server, up in running[:: -1 if number % 2 else 1]:
                     click.echo(f"round {number + 1} of {rounds}: {mode.name}, {server.name}", err=True)
                     measured.append(measure(server, up, mode, number, upstream))
     return measured

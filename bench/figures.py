@@ -1,5 +1,6 @@
 """From single measurements to figures: medians over rounds, their spread, and ratios between servers of one run."""
 
+import random
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from bench.modes import Measured
 NOISY_SPREAD: Final = 0.25
 # In cores, and on the average.
 NOISY_OTHERS: Final = 0.25
+_RESAMPLES: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,25 @@ class Figure:
         return (self.most - self.least) / self.median if self.median else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A median over rounds with the ends of its 95 % interval."""
+
+    median: float
+    low: float
+    high: float
+
+
 def figure(values: Sequence[float]) -> Figure:
     return Figure(statistics.median(values), min(values), max(values))
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """The interval is the bootstrap's: that of the medians of as many rounds, drawn from these at random."""
+    chance = random.Random(0)
+    drawn = [statistics.median(chance.choices(values, k=len(values))) for _ in range(_RESAMPLES)]
+    low, *_, high = statistics.quantiles(drawn, n=40)
+    return Estimate(statistics.median(values), low, high)
 
 
 def of(measured: Sequence[Measured], mode: str, server: str, value: Callable[[Measured], float]) -> list[float]:

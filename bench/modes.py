@@ -4,6 +4,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ def plan(server: Server, running: Running, mode: Mode) -> Plan:
 def measure(server: Server, running: Running, mode: Mode, number: int, upstream: psutil.Process) -> Measured:
     machine, cpu, database, answering = _busy(), running.cpu(), running.cpu_beside(), _own_cpu(upstream)
     seen = load(plan(server, running, mode))
+    time.sleep(server.afterwards)
     cpu, database, answering = running.cpu() - cpu, running.cpu_beside() - database, _own_cpu(upstream) - answering
     others = _busy() - machine - cpu - database - answering - seen.cpu
     events = max(seen.events, 1)
@@ -106,7 +108,7 @@ def measure(server: Server, running: Running, mode: Mode, number: int, upstream:
         lateness_p50=quantile(seen.lateness, 0.5),
         lateness_p99=quantile(seen.lateness, 0.99),
         gap_p99=quantile(seen.gaps, 0.99),
-        others=max(0.0, others / seen.seconds),
+        others=max(0.0, others / (seen.seconds + server.afterwards)),
     )
 
 

@@ -96,12 +96,16 @@ def _cpu(process: psutil.Process) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """How a server is started on an upstream's port and asked for a stream: a path and a body for a prompt."""
+    """How a server is started on an upstream's port and asked for a stream: a path and a body for a prompt.
+
+    `afterwards` is how many seconds after a load it still works for it.
+    """
 
     name: str
     start: Callable[[int], AbstractContextManager[Running]]
     path: str = "/v1/completions"
     body: Callable[[str], dict[str, Any]] = lambda prompt: {"model": MODEL, "input": prompt, "max_tokens": 4096}
+    afterwards: float = 0.0
 
     def request(self, running: Running, prompt: str) -> str:
         """The bytes of a whole request."""

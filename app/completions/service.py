@@ -1,7 +1,9 @@
 """From a request in any dialect to a running generation, and back to it later."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+import zlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -22,6 +24,7 @@ from app.config import Settings
 from app.db.pool import Pool
 from app.domain.completion import CompletionRequest, Idempotency, Status
 from app.domain.errors import AppError, Conflict, Gone, InvalidRequest, NotFound, PermissionDenied
+from app.domain.events import Event
 from app.domain.ids import uuid7
 from app.domain.principal import Principal
 from app.observability import Metric, bind, counted_refusals, keys, link, meter, traceparent
@@ -32,8 +35,10 @@ from app.streaming.generation import Admitted, Cancelled, Generation
 from app.streaming.hand_over import HandOver
 from app.streaming.head_start import HeadStart
 from app.streaming.interruption import LOST_AT_MOST
-from app.streaming.log import Log
-from app.streaming.settlement import decompress
+from app.streaming.log import Log, StoredLog
+from app.streaming.settlement import decompress, error_end
+
+_log = logging.getLogger(__name__)
 
 # A cancelled generation has closed its upstream and committed by then, or its database is away.
 _CANCEL_WAIT = 2.0
@@ -258,7 +263,7 @@ class Completions:
         link(row.traceparent)
         if after > self._last_possible(id, row):
             raise InvalidRequest("The position lies beyond the end of the stream.", code="position_beyond_end")
-        found = self._engine.source(id) if row.status == Status.STREAMING else _finished(row, after)
+        found = self._engine.source(id) if row.status == Status.STREAMING else _finished(id, row, after)
         if found is not None:
             meter.count(Metric.RESUMES)
         return found
@@ -338,12 +343,19 @@ def _no_completion() -> AppError:
     return NotFound("There is no such completion.")
 
 
-def _finished(row: StreamRow, after: int) -> AbstractContextManager[Log] | None:
+def _finished(id: UUID, row: StreamRow, after: int) -> AbstractContextManager[Log] | None:
     assert row.end_seq is not None
     if after == row.end_seq:
         return None
     if row.log is None:
         raise Gone("The stream of this completion is not kept any more.", code="stream_gone")
-    log = Log()
-    log.append(decompress(row.log, row.end_seq), end=True)
-    return nullcontext(log)
+    return nullcontext(StoredLog(_stored(id, row.log, row.end_seq), row.end_seq))
+
+
+def _stored(id: UUID, log: bytes, end_seq: int) -> Iterator[Event]:
+    """The reader has had its 200 before all of it is seen: what cannot be read ends with an error event."""
+    try:
+        yield from decompress(log, end_seq)
+    except (msgspec.MsgspecError, zlib.error):
+        _log.exception("the log of %s cannot be read", id)
+        yield error_end(end_seq, AppError("The stream cannot be read."), None)

@@ -5,7 +5,7 @@ each name means.
 """
 
 from app.observability.completions import Ended, completion_ended
-from app.observability.context import apart, arrive, arrived_at, bind, keys
+from app.observability.context import annotate_with_keys, apart, arrive, arrived_at, bind, keys
 from app.observability.logs import logger
 from app.observability.metrics import counted_refusals, meter
 from app.observability.minutes import Figures, Minutes, Worst
@@ -33,6 +33,7 @@ __all__ = [
     "Tracing",
     "TracingMissing",
     "Worst",
+    "annotate_with_keys",
     "apart",
     "around_invocations",
     "arrive",

@@ -26,14 +26,18 @@ def arrived_at() -> float | None:
 
 
 def bind(**keys: Any) -> None:
-    """Put these on every later log line of this request and of what it begins, and on the current span."""
+    """Put these on every later log line of this request and of what it begins."""
     logger.thread_safe_append_keys(**keys)
-    annotate(**keys)
 
 
 def keys() -> dict[str, Any]:
     """What `bind` has put on lines here."""
     return dict(logger.thread_safe_get_current_keys())
+
+
+def annotate_with_keys() -> None:
+    """Put them on the current span too, all at once: each time has a price of its own."""
+    annotate(**keys())
 
 
 @contextmanager

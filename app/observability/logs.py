@@ -4,6 +4,7 @@ Only the keys of a context are used: those of the logger are the process's, and 
 """
 
 import logging
+import sys
 from typing import Final
 
 from aws_lambda_powertools import Logger
@@ -19,6 +20,8 @@ logger = Logger(service=_SERVICE, use_rfc3339=True, utc=True, serialize_stacktra
 
 def configure(settings: Settings) -> None:
     """Send every module's log records through the one formatter; call once, when the app is created."""
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False  # else each line would have the name of its task
     logger.setLevel(settings.log_level)
     logger.append_keys(home=settings.home, init_type=settings.lambda_initialization or "process")
     logging.getLogger(_SERVICE).propagate = False  # it has the handler that the root gets here

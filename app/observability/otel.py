@@ -5,7 +5,7 @@ OTEL_RESOURCE_ATTRIBUTES): the SDK reads them itself.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -45,23 +45,22 @@ class OpenTelemetry:
             # W3C's is read last, so it counts where a caller sends both. No baggage: it is not for our upstream.
             set_global_textmap(CompositePropagator([AwsXRayPropagator(), _w3c]))
 
-    def span(self, name: str, parent: str | None) -> AbstractContextManager[object]:
+    @contextmanager
+    def span(self, name: str, parent: str | None) -> Iterator[None]:
+        """The tracer's own context keeps an exception's words and stack, which may be a caller's, and takes longer."""
         context = _w3c.extract({"traceparent": parent}, Context()) if parent is not None else None
         kind = SpanKind.CLIENT if name in SPAN_KINDS else SpanKind.INTERNAL
-        return self._span(name, context, kind)
-
-    @contextmanager
-    def _span(self, name: str, context: Context | None, kind: SpanKind) -> Iterator[None]:
-        """The tracer would keep an exception's words and its stack, which may be a caller's own."""
-        with self._tracer.start_as_current_span(
-            name, context, kind, SPAN_KINDS.get(name), record_exception=False, set_status_on_exception=False
-        ) as span:
-            try:
-                yield
-            except Exception as exc:
-                span.set_status(StatusCode.ERROR)
-                span.set_attribute("error.type", exc.code if isinstance(exc, AppError) else type(exc).__name__)
-                raise
+        span = self._tracer.start_span(name, context, kind, SPAN_KINDS.get(name))
+        token = attach(trace.set_span_in_context(span))
+        try:
+            yield
+        except Exception as exc:
+            span.set_status(StatusCode.ERROR)
+            span.set_attribute("error.type", exc.code if isinstance(exc, AppError) else type(exc).__name__)
+            raise
+        finally:
+            detach(token)
+            span.end()
 
     @contextmanager
     def apart(self) -> Iterator[None]:

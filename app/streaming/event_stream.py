@@ -21,6 +21,8 @@ from app.wire.sse import HEADERS, KEEPALIVE, Encoder
 
 # Behind the time by which generations end: what those have to say last still reaches their readers.
 _READERS_STAY: Final = 5.0
+# Of a backlog, however long: what one reader takes up of memory, and of the loop's time in one go.
+_AT_ONCE: Final = 256
 
 
 class EventStream(Response):
@@ -49,6 +51,7 @@ class EventStream(Response):
         self._encoder = encoder
         self._after = after
         self._folded = 0
+        self._behind = False
         self._opening = opening
         self._pulse = Pulse(keepalive, send_timeout)
         self._gone = False
@@ -117,11 +120,14 @@ class EventStream(Response):
         idle = not self._late and not log.ended and log.last_seq <= self._folded
         if idle and not await self._pulse.wait(log.changed()):
             return b"" if self._gone else KEEPALIVE
+        if self._behind:
+            await asyncio.sleep(0)  # a client that takes all it is given would be served alone
         return self._frames(log)
 
     def _frames(self, log: Log) -> bytes:
         """The encoder sees every event: what the reader has had goes in without output, whenever it comes."""
-        events = log.after(self._folded)
+        events = log.after(self._folded, _AT_ONCE)
+        self._behind = len(events) == _AT_ONCE
         if not events:
             return b""
         caught_up = self._folded >= self._after

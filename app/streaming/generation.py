@@ -21,7 +21,7 @@ from app.domain.completion import OnDisconnect, Status
 from app.domain.errors import AppError, UpstreamError, UpstreamTimeout
 from app.domain.events import Error, Event, MessageStop, name
 from app.domain.message import MessageFold
-from app.observability import Metric, bind, meter, traced, tracing
+from app.observability import Metric, annotate_with_keys, bind, meter, traced, tracing
 from app.prices import Prices
 from app.providers.base import Provider, ProviderRequest
 from app.streaming.billing import Account, bill, counted
@@ -160,6 +160,7 @@ class Generation:
     async def run(self) -> None:
         with tracing("completion", parent=self._admitted.traceparent):
             bind(**self._admitted.log_keys)
+            annotate_with_keys()
             end = await self._run()
             if self.settled:  # before readers have the end: behind it, a home may freeze this process
                 self._report()

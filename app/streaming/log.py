@@ -1,7 +1,9 @@
 """The log of one completion, as far as this process has it."""
 
 import asyncio
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from app.domain.events import Event
 
@@ -32,10 +34,10 @@ class Log:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def after(self, seq: int) -> list[Event]:
-        """The events past `seq`, empty where there is none yet."""
+    def after(self, seq: int, at_most: int = sys.maxsize) -> list[Event]:
+        """The events past `seq`, up to `at_most` of them, empty where there is none yet."""
         if seq < len(self._events):
-            return self._events[seq:]
+            return self._events[seq : seq + at_most]
         if self.ended and seq < self.last_seq:
             return self._events[-1:]
         return []
@@ -49,3 +51,17 @@ class Log:
     async def wait_ended(self) -> None:
         while not self.ended:
             await self.changed()
+
+
+class StoredLog(Log):
+    """A finished log, for one reader: `events` are taken as they are read, from the first to the last, and not kept."""
+
+    def __init__(self, events: Iterator[Event], end_seq: int) -> None:
+        super().__init__()
+        self._unread = events
+        self.last_seq = end_seq
+        self.ended = True
+
+    def after(self, seq: int, at_most: int = sys.maxsize) -> list[Event]:
+        """The next events: `seq` is that of the last one that was given."""
+        return list(islice(self._unread, at_most))

@@ -297,6 +297,18 @@ async def test_resumed_while_it_streams(client: httpx.AsyncClient) -> None:
 # --- Cancel and delete
 
 
+async def test_a_stored_stream_that_cannot_be_read_ends_with_an_error(
+    headwater: Headwater, client: httpx.AsyncClient
+) -> None:
+    id = (await complete(client))["id"]
+    half = "UPDATE completion_logs SET data = substring(data FOR length(data) / 2) WHERE completion_id = %s RETURNING 1"
+    assert headwater.rows(half, id) == [(1,)]
+    response = await client.get(f"/v1/completions/{id}/stream")
+    *before, end = frames(response.text)
+    assert text_of(before)
+    assert (end.event, end.data["error"]["message"]) == ("error", "The stream cannot be read.")
+
+
 async def test_cancelled(client: httpx.AsyncClient) -> None:
     async with streaming(client) as (id, lines):
         cancelled = await client.post(f"/v1/completions/{id}/cancel")

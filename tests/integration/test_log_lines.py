@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,67 +10,16 @@ import httpx
 import pytest
 
 from app.domain.ids import uuid7
-from app.observability.names import Metric, family
+from app.observability.names import Metric
 from local.upstream import SimulatedUpstream
 from tests.support import log_lines
 from tests.support.headwater import until
-from tests.support.log_lines import Line
+from tests.support.sent import Sent, ask, check_request, check_sent
 from tests.support.service import Service, StartService, make_key
 
 TENANTS: Final = 30
 STREAMS: Final = 10
 HOMES: Final = ["local", "fargate", "lambda"]
-DIALECTS: Final = {
-    "/v1/completions": "plain",
-    "/v1/messages": "anthropic_messages",
-    "/v1/chat/completions": "openai_chat",
-    "/v1/responses": "openai_responses",
-}
-# Of every completion that ended well, in any home.
-KEYS: Final = {
-    "level",
-    "location",
-    "message",
-    "timestamp",
-    "service",
-    "home",
-    "instance",
-    "init_type",
-    "cold_start",
-    "request_id",
-    "dialect",
-    "tenant",
-    "key_id",
-    "completion_id",
-    "model",
-    "status",
-    "stop_reason",
-    "ttft_ms",
-    "added_ttft_ms",
-    "duration_ms",
-    "input_tokens",
-    "output_tokens",
-    "tokens_per_second",
-    "cost",
-    "estimated",
-    "events",
-    "bytes",
-    "readers",
-    "resumes",
-    "attempts",
-}
-
-
-@dataclass
-class Sent:
-    """A request that was answered, and what its lines have to say."""
-
-    tenant: str
-    dialect: str
-    model: str
-    request_id: str
-    completion_id: str
-    bytes: int
 
 
 def platforms(home: str, number: int) -> tuple[dict[str, str], str | None]:
@@ -86,36 +34,19 @@ def platforms(home: str, number: int) -> tuple[dict[str, str], str | None]:
     return {}, None
 
 
-async def ask(client: httpx.AsyncClient, tenant: str, number: int, home: str) -> Sent:
-    path, dialect = list(DIALECTS.items())[number % len(DIALECTS)]
-    # Prompts of a length and answers of as many tokens as nobody else's; and some that have a price.
-    model = f"claude-haiku-4-5?{number}" if number % 2 else f"sim-ok?tokens={20 + number}&rate=100&first_ms=0"
-    said: dict[str, Any] = {
-        "model": model,
-        "stream": True,
-        "max_tokens": 1000,
-        "input": f"The prompt of number {number}",
-    }
-    if dialect in ("anthropic_messages", "openai_chat"):
-        said["messages"] = [{"role": "user", "content": said.pop("input")}]
-    if dialect == "openai_responses":
-        said["max_output_tokens"] = said.pop("max_tokens")
+async def ask_on(home: str, client: httpx.AsyncClient, tenant: str, number: int) -> Sent:
     headers, id = platforms(home, number)
-    response = await client.post(path, json=said, headers=headers)
-    assert response.status_code == 200, response.text
+    sent = await ask(client.post, tenant, number, headers)
     if id is not None:
-        assert response.headers["request-id"] == id
-    return Sent(
-        tenant, dialect, model, response.headers["request-id"], response.headers["x-completion-id"],
-        len(response.content),
-    )  # fmt: skip
+        assert sent.request_id == id
+    return sent
 
 
 async def of_tenant(service: Service, admin: httpx.AsyncClient, number: int, home: str) -> list[Sent]:
     tenant = f"tenant-{number}"
     async with service.client(await make_key(admin, tenant=tenant)) as client:
         numbers = range(number * STREAMS, (number + 1) * STREAMS)
-        return await asyncio.gather(*(ask(client, tenant, each, home) for each in numbers))
+        return await asyncio.gather(*(ask_on(home, client, tenant, each) for each in numbers))
 
 
 @pytest.mark.parametrize("home", HOMES)
@@ -129,51 +60,8 @@ async def test_every_line_has_its_own_requests_values(
     assert len(sent) == TENANTS * STREAMS
     found = log_lines.lines(service.log)
     told = {request.body["model"]: request.usage for request in upstream.requests if request.usage}
-    for each in sent:
-        [line] = [line for line in log_lines.requests(found) if line["request_id"] == each.request_id]
-        check_request(line, each)
-        [line] = [line for line in log_lines.completions(found) if line["request_id"] == each.request_id]
-        check_completion(line, each, told[each.model])
-        check_metrics(line, [line for line in found if log_lines.is_metrics(line)])
+    check_sent(found, sent, told)
     assert {line["instance"] for line in found if "instance" in line} == {found[0]["instance"]}
-    assert len(log_lines.completions(found)) == len(sent)
-
-
-def check_request(line: Line, sent: Sent) -> None:
-    names = {name: line[name] for name in ("tenant", "dialect", "model", "completion_id", "bytes")}
-    assert names == {name: getattr(sent, name) for name in names}
-    assert (line["method"], DIALECTS[line["route"]], line["http_status"]) == ("POST", sent.dialect, 200)
-
-
-def check_completion(line: Line, sent: Sent, usage: dict[str, Any]) -> None:
-    priced = sent.model.startswith("claude-haiku")
-    assert line.keys() - {"trace_id"} == (KEYS if priced else KEYS - {"cost"})
-    names = {name: line[name] for name in ("tenant", "dialect", "model", "completion_id")}
-    assert names == {name: getattr(sent, name) for name in names}
-    assert line["status"] == "completed"
-    assert (line["input_tokens"], line["output_tokens"]) == (usage["input_tokens"], usage["output_tokens"])
-    assert 0 < line["added_ttft_ms"] <= line["ttft_ms"] <= line["duration_ms"]
-    assert (line["readers"], line["resumes"], line["attempts"]) == (1, 0, 1)
-
-
-def check_metrics(line: Line, found: list[Line]) -> None:
-    [metrics] = [each for each in found if each.get("completion_id") == line["completion_id"]]
-    assert (metrics["home"], metrics["dialect"], metrics["model"]) == (
-        line["home"],
-        line["dialect"],
-        family(line["model"]),
-    )
-    assert metrics["request_id"] == line["request_id"]
-    assert "tenant" not in metrics
-    for metric, key in {
-        Metric.TIME_TO_FIRST_TOKEN: "ttft_ms",
-        Metric.ADDED_TIME_TO_FIRST_TOKEN: "added_ttft_ms",
-        Metric.STREAM_DURATION: "duration_ms",
-        Metric.INPUT_TOKENS: "input_tokens",
-        Metric.OUTPUT_TOKENS: "output_tokens",
-        Metric.COST: "cost",
-    }.items():
-        assert metrics.get(metric) == ([line[key]] if key in line else None)
 
 
 PLAIN: Final[dict[str, Any]] = {"model": "sim-ok?tokens=5&first_ms=0", "input": "Say something.", "max_tokens": 10}
@@ -184,7 +72,7 @@ async def test_a_process_that_stood_still_between_requests_mixes_nothing(start_s
     sent = []
     async with service.client() as client:
         for number in range(3):
-            sent.append(await ask(client, "default", number, "lambda"))
+            sent.append(await ask_on("lambda", client, "default", number))
             service.pause()
             await asyncio.sleep(0.1)  # as long as it likes: what was to be written is written
             found = log_lines.lines(service.log)

@@ -10,7 +10,7 @@ from starlette.types import Message
 
 from app.domain.events import Event
 from app.streaming.event_stream import EventStream
-from app.streaming.log import Log
+from app.streaming.log import Log, StoredLog
 from app.wire.anthropic_messages import AnthropicMessagesEncoder
 from app.wire.plain import PlainEncoder
 from app.wire.sse import KEEPALIVE, Encoder
@@ -229,6 +229,47 @@ async def test_a_client_that_takes_nothing_is_dropped() -> None:
         reading.client.taking.clear()
         reading.log.append(events(1), end=True)
     assert not reading.client.ended
+
+
+async def test_a_stored_log_is_taken_a_part_at_a_time_and_others_have_their_turn() -> None:
+    reading, taken, turns = Reading(), 0, [0]
+
+    def stored(length: int) -> Iterator[Event]:
+        nonlocal taken
+        for taken in range(1, length + 1):
+            yield from events(taken)
+
+    async def take_turns() -> None:
+        while True:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    class Watching(Client):
+        async def send(self, message: Message) -> None:
+            """Without waiting: a client that takes whatever it is given."""
+            self.sent.append(message)
+            progress.append((taken, turns[0]))
+
+    progress: list[tuple[int, int]] = []
+    reading.client, reading.log = Watching(), StoredLog(stored(1000), 1000)
+    async with asyncio.TaskGroup() as tasks:
+        other = tasks.create_task(take_turns())
+        await reading.run(after=10)
+        other.cancel()
+    assert reading.client.body == frames(*range(11, 1001))
+    assert reading.client.ended
+    amounts, moments = zip(*progress[1:], strict=True)
+    assert amounts == (256, 512, 768, 1000)
+    assert len(set(moments)) == len(moments)
+
+
+async def test_a_backlog_in_memory_is_sent_a_part_at_a_time() -> None:
+    reading = Reading()
+    reading.log.append(events(*range(1, 1001)), end=True)
+    await reading.run()
+    assert [len(chunk) for chunk in reading.client.chunks] == [
+        len(frames(*part)) for part in (range(1, 257), range(257, 513), range(513, 769), range(769, 1001))
+    ]
 
 
 async def test_what_breaks_the_encoder_lets_go_of_the_log() -> None:

@@ -1,6 +1,8 @@
 """How a completion ends, as one value, and its log in compressed form."""
 
 import json
+import tracemalloc
+import zlib
 
 import pytest
 
@@ -27,12 +29,30 @@ STOPPED = Event(4, "message_stop", MESSAGE_STOP)
 @pytest.mark.parametrize("end_seq", [4, 1_000_003])
 def test_a_log_comes_back_byte_for_byte_with_its_end_where_it_was(end_seq: int) -> None:
     events = [*EVENTS, Event(end_seq, "message_stop", MESSAGE_STOP)]
-    assert decompress(compress(events), end_seq) == events
+    assert list(decompress(compress(events), end_seq)) == events
 
 
 def test_a_log_of_an_end_alone_comes_back() -> None:
     end = error_end(17, AppError("Lost."), "req_1")
-    assert decompress(compress([end]), 17) == [end]
+    assert list(decompress(compress([end]), 17)) == [end]
+
+
+def test_a_long_log_is_inflated_only_as_far_as_it_is_read() -> None:
+    events = [Event(seq, "ping", b'{"type":"ping","pad":"%b"}' % (b"x" * 1000)) for seq in range(1, 20_001)]
+    stored = compress(events)
+    tracemalloc.start()
+    read = decompress(stored, 20_000)
+    first = [next(read) for _ in range(1000)]
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 3_000_000  # a tenth of it is there, as bytes and as events
+    assert [*first, *read] == events
+
+
+def test_half_a_log_is_none() -> None:
+    stored = compress([*EVENTS, STOPPED])
+    with pytest.raises(zlib.error):
+        list(decompress(stored[:-8], 4))
 
 
 def folded(*, complete: bool) -> MessageFold:
@@ -53,7 +73,7 @@ def test_a_whole_answer_is_kept_whole() -> None:
     assert end.content == end.answer == fold.content()
     assert WORDS in fold.content()
     assert json.loads(end.usage) == {"input_tokens": 3, "output_tokens": 9}
-    assert decompress(end.log, 4) == [*EVENTS, STOPPED]
+    assert list(decompress(end.log, 4)) == [*EVENTS, STOPPED]
     assert (end.attempts, end.first_event_ms, end.end) == (2, 12.5, STOPPED)
 
 

@@ -70,11 +70,12 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Home:
-    """A running one. `emulated` is there where it is a function."""
+    """A running one. `emulated` and the `log` of all its environments are there where it is a function."""
 
     url: str
     key: str
     emulated: Lambda | None = None
+    log: Path | None = None
 
     def client(self, **options: Any) -> httpx.AsyncClient:
         headers = {"authorization": f"Bearer {self.key}"}
@@ -84,12 +85,12 @@ class Home:
 Start = Callable[[Surroundings], AbstractAsyncContextManager[Home]]
 
 
-async def _home(url: str, emulated: Lambda | None = None) -> Home:
+async def _home(url: str, emulated: Lambda | None = None, log: Path | None = None) -> Home:
     async with httpx.AsyncClient(base_url=url, headers={"x-api-key": ADMIN_KEY}, timeout=60) as admin:
         async with asyncio.timeout(60):
             while not await _is_ready(admin):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.05)
-        return Home(url, await make_key(admin), emulated)
+        return Home(url, await make_key(admin), emulated, log)
 
 
 async def _is_ready(admin: httpx.AsyncClient) -> bool:
@@ -140,7 +141,7 @@ def function(make: Callable[[Surroundings, IO[bytes]], MakeSandbox], front_door:
         with around.log(f"function-{uuid7().hex[-6:]}") as log:
             configured = around.function(**chosen)
             async with running_lambda(configured, make(around, log), front_door=front_door) as running:
-                yield await _home(running.url, running)
+                yield await _home(running.url, running, Path(log.name))
 
     return start
 
