@@ -7,16 +7,18 @@ from contextlib import contextmanager
 
 from app.config import Settings
 from local.processes import Child, running
+from local.workflow_process import Workflow
 
 # Streams may run on this long after Ctrl-C, and then get their terminal events. With what the others take, 3 s in all.
 _DRAIN_GRACE = 0.5
 _LAST_EVENTS = 1.0
 # An environment has 2 s for its end.
 _LAST_ENVIRONMENTS = 4.0
-# As Dockerfile has them; and as infra invokes the function every minute.
+# As Dockerfile and the stage `dev` have them; and as infra invokes the function every minute.
+_NAME = "headwater-dev"
 _FUNCTION = {
     "HEADWATER_HOME": "lambda",
-    "HEADWATER_BACKGROUND_FUNCTION": "headwater",
+    "HEADWATER_BACKGROUND_FUNCTION": _NAME,
     "AWS_LWA_INVOKE_MODE": "response_stream",
     "AWS_LWA_READINESS_CHECK_PATH": "/livez",
     "AWS_LWA_PASS_THROUGH_PATH": "/events",
@@ -35,11 +37,16 @@ def running_app(settings: Settings, given: Mapping[str, str], *, port: int, relo
 
 
 @contextmanager
-def running_function(settings: Settings, given: Mapping[str, str], *, port: int) -> Iterator[Child]:
+def running_function(
+    settings: Settings, given: Mapping[str, str], *, port: int, workflow: Workflow | None
+) -> Iterator[Child]:
     """The app in environments of a local Lambda, which come and go with the requests."""
     environment = {**os.environ, **given, **_FUNCTION, "HEADWATER_HOST": "127.0.0.1"}
-    where = ["--host", settings.host, "--port", str(port), "--port-variable", "HEADWATER_PORT", *_MAINTENANCE]
-    command = [sys.executable, "-m", "local.aws_lambda", *where, "--", sys.executable, "-m", "app"]
+    where = ["--name", _NAME, "--host", settings.host, "--port", str(port), "--port-variable", "HEADWATER_PORT"]
+    if workflow is not None:
+        environment |= workflow.environment
+        where += ["--invoke-port", str(workflow.invoke_port)]
+    command = [sys.executable, "-m", "local.aws_lambda", *where, *_MAINTENANCE, "--", sys.executable, "-m", "app"]
     with running("The local Lambda", command, environment, dies_with_us=True, patience=_LAST_ENVIRONMENTS) as emulator:
         yield emulator
 

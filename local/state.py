@@ -25,6 +25,8 @@ class Run:
     upstream_simulated: bool
     pid: int
     app_pid: int
+    workflow_url: str | None = None
+    """Of Step Functions' API, where batches can be run."""
 
 
 @dataclass(frozen=True, slots=True)
