@@ -51,7 +51,7 @@ def build(
     )
     if settings.workflow:
         WorkflowStack(
-            app, "Workflow", settings=settings, shared=shared, stack_name=f"{settings.prefix}-workflow"
+            app, "Workflow", settings=settings, shared=shared, image=image, stack_name=f"{settings.prefix}-workflow"
         ).add_stack_dependency(lambda_home)
     fargate_home = FargateHomeStack(
         app, "Fargate", settings=settings, shared=shared, image=image, stack_name=f"{settings.prefix}-fargate"

@@ -1,8 +1,8 @@
-"""The state machine of batches, and what watches it. It stands on the Lambda home, whose function does the work."""
+"""The state machine of batches, the function that does its work, and what watches it."""
 
 from typing import Any
 
-from aws_cdk import ArnFormat, CfnOutput, Stack
+from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
@@ -11,10 +11,11 @@ from constructs import Construct
 from infra import metrics
 from infra.alarms import Alarms
 from infra.batch_definition import BatchDefinition
+from infra.batch_function import BatchFunction
+from infra.images import Image
 from infra.log_groups import log_group
 from infra.shared import SharedStack
 from infra.stage import Stage
-from infra.streaming_function import ALIAS
 from infra.workflow_access import executions_arn, machine_arn, machine_name
 
 # AWS knows no resources for these actions.
@@ -37,27 +38,23 @@ _TRACING = [
 
 
 class WorkflowStack(Stack):
-    """`machine` may invoke the function's alias, and start, watch and stop the executions of its items."""
+    """`machine` may invoke the function's alias, and start, watch and stop the executions of its items.
 
-    def __init__(self, scope: Construct, id: str, *, settings: Stage, shared: SharedStack, **kwargs: Any) -> None:
+    It stands on the Lambda home, which migrates the database before this is deployed, and maintains it.
+    """
+
+    def __init__(
+        self, scope: Construct, id: str, *, settings: Stage, shared: SharedStack, image: Image, **kwargs: Any
+    ) -> None:
         super().__init__(scope, id, **kwargs)
-        # By its name: a reference would tie the Lambda home to this stack.
-        function = lambda_.Function.from_function_arn(
-            self,
-            "Live",
-            self.format_arn(
-                service="lambda",
-                resource="function",
-                resource_name=f"{settings.prefix}:{ALIAS}",
-                arn_format=ArnFormat.COLON_RESOURCE_NAME,
-            ),
-        )
+        work = BatchFunction(self, "Work", settings=settings, shared=shared, image=image)
+        function = lambda_.Function.from_function_arn(self, "Live", work.alias_arn)
         self.machine = sfn.StateMachine(
             self,
             "Machine",
             state_machine_name=machine_name(settings),
             definition_body=sfn.DefinitionBody.from_chainable(BatchDefinition(self, "Batch", function=function).start),
-            role=self._role(settings, function.function_arn).without_policy_updates(),
+            role=self._role(settings, work.alias_arn).without_policy_updates(),
             tracing_enabled=True,
             logs=sfn.LogOptions(
                 destination=log_group(self, "Log", settings=settings),
@@ -66,9 +63,11 @@ class WorkflowStack(Stack):
                 include_execution_data=False,
             ),
         )
+        self.machine.node.add_dependency(work.alias)
         # CDK's own, whatever the role: it allows redrives too.
         self.machine.node.try_remove_child("DistributedMapPolicy")
         self._watch(settings, shared)
+        CfnOutput(self, "Image", value=image.digest)
         CfnOutput(self, "StateMachineArn", value=self.machine.state_machine_arn)
 
     def _role(self, settings: Stage, function_arn: str) -> iam.Role:

@@ -12,7 +12,7 @@ import click
 from app.config import Settings
 from local.addresses import answers, free_port, url_of
 from local.api import is_ready, key_works, make_key
-from local.app_process import running_app, running_function
+from local.app_process import running_app, running_batch_function, running_function
 from local.banner import banner
 from local.database import Database, database
 from local.errors import LaunchError
@@ -114,9 +114,10 @@ def _running(
     if workflow is not None:
         with (
             running_function(settings, given, port=port, workflow=workflow) as app,
+            running_batch_function(given, workflow) as function,
             running_workflow(workflow, folder.path) as engine,
         ):
-            yield [app, engine]
+            yield [app, function, engine]
     elif options.on_lambda:
         with running_function(settings, given, port=port, workflow=None) as app:
             yield [app]
@@ -127,11 +128,8 @@ def _running(
 
 def _wait_until_ready(url: str, workflow: Workflow | None, source: Upstream, children: list[Child]) -> None:
     def ready() -> bool:
-        return (
-            is_ready(url)
-            and (not source.simulated or answers(source.url))
-            and (workflow is None or answers(workflow.url))
-        )
+        others = [*([source.url] if source.simulated else []), *([workflow.url] if workflow else [])]
+        return all(map(answers, others)) and is_ready(url)
 
     if not wait_until(ready, children, _READY_WITHIN):
         raise LaunchError(f"The app was not ready within {_READY_WITHIN:.0f} s; what it said stands above.")

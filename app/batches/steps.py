@@ -34,6 +34,8 @@ _MOST_WAITS: Final = 100
 _BUDGET_PAUSE: Final = 3600
 # Until the engine tries again what it gave up.
 _BROKEN_PAUSE: Final = 30
+# Without a sign of life for so long, the engine begins the wait anew. The maintenance run gives one.
+_HEARTBEAT: Final = 3600
 # Owners of cancelled completions look every second, and then have to commit.
 _CANCELS_TAKE: Final = 8.0
 _LOOK: Final = 0.2
@@ -222,7 +224,9 @@ async def _next(conn: Connection, batch: Batch) -> dict[str, Any]:
     if batch.approval == "before_release":
         if batch.status != "awaiting_approval":
             await repository.turn(conn, batch.id, "awaiting_approval")
-        return {"next": "approval", "seconds": left}
+        # A heartbeat has to be shorter than the time in which it is heard (Amazon States Language, Task).
+        left = max(2, left)
+        return {"next": "approval", "seconds": left, "heartbeat": min(_HEARTBEAT, left - 1)}
     await repository.turn(conn, batch.id, "completed")
     return _END
 

@@ -37,7 +37,7 @@ _STANDS_ON: Final = {
     "both": ["ManagedInstances", "PowerTuning", "Workflow"],
 }
 _PROTECTED: Final = {"Shared": "the database", "Fargate": "the load balancer"}
-_OF_IMAGE: Final = {"Lambda", "Fargate", "ManagedInstances"}
+_OF_IMAGE: Final = {"Lambda", "Workflow", "Fargate", "ManagedInstances"}
 # By the names that their digests have among the arguments.
 _DOCKERFILES: Final = {"image": "Dockerfile", "buffered_image": "Dockerfile.lambda"}
 

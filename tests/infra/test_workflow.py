@@ -57,7 +57,7 @@ def test_every_task_invokes_the_alias_with_an_event_and_is_tried_again_with_full
     }
     for task in tasks.values():
         function = task["Parameters"].get("FunctionName", task["Resource"])
-        assert function.endswith(":function:headwater-dev:live")
+        assert function.endswith(":function:headwater-dev-batches:live")
         (*_, last) = task["Retry"]
         assert has(last, {"ErrorEquals": ["States.ALL"], "JitterStrategy": "FULL", "MaxDelaySeconds": 60})
 
@@ -102,10 +102,10 @@ def test_tokens_are_in_no_log(dev: Templates) -> None:
 
 
 def test_the_machine_may_invoke_the_alias_and_run_executions_of_its_own_and_nothing_else(dev: Templates) -> None:
-    statements = _statements(dev["Workflow"], "")
+    statements = _statements(dev["Workflow"], "Role")
 
     assert [(actions, resource.rpartition("<AWS::AccountId>:")[2]) for actions, resource in statements[:-1]] == [
-        ({"lambda:InvokeFunction"}, "function:headwater-dev:live"),
+        ({"lambda:InvokeFunction"}, "function:headwater-dev-batches:live"),
         ({"states:StartExecution"}, _MACHINE),
         ({"states:DescribeExecution", "states:StopExecution"}, "execution:headwater-dev-batches:*"),
     ]
@@ -115,7 +115,13 @@ def test_the_machine_may_invoke_the_alias_and_run_executions_of_its_own_and_noth
 
 
 @pytest.mark.parametrize(
-    ("stack", "policy"), [("Lambda", "StreamingFunction"), ("Lambda", "Buffered"), ("Fargate", "TaskDefinition")]
+    ("stack", "policy"),
+    [
+        ("Lambda", "StreamingFunction"),
+        ("Lambda", "Buffered"),
+        ("Workflow", "WorkFunction"),
+        ("Fargate", "TaskDefinition"),
+    ],
 )
 def test_homes_may_start_executions_look_at_them_and_end_their_waits(
     everything: Templates, stack: str, policy: str
@@ -140,6 +146,17 @@ def test_homes_know_the_machine_by_a_name_that_needs_no_reference(everything: Te
     for function in functions:
         assert text(function["Environment"]["Variables"]["HEADWATER_WORKFLOW"]) == text(told)
     assert only(everything["Workflow"], _KIND)["StateMachineName"] == "headwater-everything-batches"
+
+
+def test_its_function_answers_in_one_piece_and_has_the_longest_time_there_is(dev: Templates) -> None:
+    (function,) = image_functions(dev["Workflow"])
+
+    assert has(function, {"FunctionName": "headwater-dev-batches", "Timeout": 900, "Architectures": ["arm64"]})
+    assert function["Environment"]["Variables"]["AWS_LWA_INVOKE_MODE"] == "buffered"
+    assert "SnapStart" not in function, "a snapshot would cost at rest, and nobody waits for a start"
+    aliases = [id for id in resources(dev["Workflow"], "AWS::Lambda::Alias") if id.startswith("Work")]
+    (machine,) = resources(dev["Workflow"], _KIND).values()
+    assert set(aliases) < set(machine["DependsOn"])
 
 
 def test_it_comes_behind_the_home_that_does_its_work(written: Path, dev: Templates) -> None:
