@@ -61,7 +61,7 @@ test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the databas
 	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
 
 .PHONY: test-all
-test-all: pgbouncer $(OLD_SDK)/.installed test .venv/.compat  ## Run the tests, and those that need PgBouncer, clients or much time
+test-all: pgbouncer $(OLD_SDK)/.installed test .venv/.compat $(WORKFLOW)  ## Run the tests, and those that need PgBouncer, clients or much time
 	PATH="$$PATH:/usr/sbin" $(PY) -m pytest -m "pgbouncer or compat or slow" --ignore tests/infra
 
 .PHONY: test-runtimes

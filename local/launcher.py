@@ -94,6 +94,7 @@ def _serve(
             upstream_simulated=source.simulated,
             pid=os.getpid(),
             app_pid=apps[0].process.pid,
+            workflow=workflow.machine.arn if workflow else None,
             workflow_url=workflow.url if workflow else None,
         )
         with folder.published(run, port):
@@ -117,7 +118,11 @@ def _running(
             running_batch_function(given, workflow) as function,
             running_workflow(workflow, folder.path) as engine,
         ):
-            yield [app, function, engine]
+            try:
+                yield [app, function, engine]
+            finally:
+                app.process.terminate()  # the two of them at once
+                function.process.terminate()
     elif options.on_lambda:
         with running_function(settings, given, port=port, workflow=None) as app:
             yield [app]
