@@ -132,7 +132,7 @@ class Batches:
         return [
             process
             for process in self.launcher.children(recursive=True)
-            if process.cmdline()[-2:] == ["-m", "app"]
+            if process.cmdline()[1:] == ["-m", "app"]
             and process.environ().get("AWS_LWA_INVOKE_MODE") == "buffered"
             and process.status() != psutil.STATUS_STOPPED
         ]
