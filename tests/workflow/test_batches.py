@@ -65,14 +65,14 @@ async def test_fifty_items_with_overload_failures_and_a_killed_process_come_to_t
 
 async def _some_have_succeeded(batches: Batches, id: str, least: int) -> None:
     async with asyncio.timeout(PATIENCE):
-        while (await batches.get(id))["items"]["succeeded"] < least:
+        while (await batches.get(id))["items"]["succeeded"] < least:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.05)
 
 
 async def until_begun(batches: Batches, models: list[str]) -> None:
     """Return when the upstream has sent the first events for one of these."""
     async with asyncio.timeout(PATIENCE):
-        while not await _begun(batches, models):
+        while not await _begun(batches, models):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.1)
 
 
