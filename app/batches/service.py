@@ -67,7 +67,8 @@ class Batches:
                     requests=requests,
                 )
             except (psycopg.DataError, psycopg.errors.StatementTooComplex):
-                raise Unprocessable("metadata: Holds something that cannot be stored, such as NUL") from None
+                told = "metadata: Holds something that cannot be stored, such as NUL"
+                raise Unprocessable(told, param="metadata") from None
         try:
             await self._start(workflow, id, 1)
         except NotConfigured:
