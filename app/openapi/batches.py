@@ -34,7 +34,7 @@ _NO_BATCH: Final = no_batch()
 _STREAM: Final = (
     "`batch` events have the batch's `status`, its `reason`, its `round` and how many `items` have which status; "
     "`item` events an item's `position`, `custom_id`, `status`, `completion_id` and `error`. `id` is the position to "
-    "read on from. Each change comes once, in order. The stream ends behind the batch's end; one that ends before is read on."
+    "read on from. Each change comes once, in order. One that ends before the batch does is read on."
 )
 _RUNNING: Final = Conflict("The batch has not ended: wait, or cancel it.", code="batch_running")
 _NOT_AWAITING: Final = Conflict("The batch does not wait for approval.", code="not_awaiting_approval")

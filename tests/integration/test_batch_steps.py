@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def function(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Function]:
-    async with running_function(postgres, tmp_path_factory.mktemp("function")) as running:
+    async with running_function(postgres, tmp_path_factory.mktemp("function"), instances=2) as running:
         yield running
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def function(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Function]:
-    async with running_function(postgres, tmp_path_factory.mktemp("function"), keepalive=0.3) as running:
+    async with running_function(postgres, tmp_path_factory.mktemp("function"), instances=2, keepalive=0.3) as running:
         yield running
 
 

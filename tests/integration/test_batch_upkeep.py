@@ -103,7 +103,7 @@ async def test_old_batches_are_deleted_with_all_they_have(function: Function) ->
 
 
 async def test_an_item_whose_instance_was_killed_is_not_paid_for_again(postgres: Postgres, tmp_path: Path) -> None:
-    async with running_function(postgres, tmp_path, lease=1) as function:
+    async with running_function(postgres, tmp_path, instances=2, lease=1) as function:
         id = await function.create(asked := model(tokens=400, rate=20), model(tokens=2))
         await function.step("plan", id)
         async with asyncio.TaskGroup() as tasks:
