@@ -98,7 +98,7 @@ _WAIT_NO_MORE: LiteralString = "UPDATE batches SET task_token = NULL WHERE id = 
 _DELETE: LiteralString = "DELETE FROM batches WHERE id = %(id)s"
 _DELETE_OLD: LiteralString = (
     "DELETE FROM batches WHERE id = ANY (ARRAY("
-    " SELECT id FROM batches WHERE finished_at < clock_timestamp() - %(retention)s"
+    " SELECT id FROM batches WHERE finished_at < now() - %(retention)s"
     " ORDER BY finished_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))"
 )
 

@@ -12,6 +12,7 @@ from app.batches.repository import Batch
 MAX_ITEMS: Final = 10_000
 MAX_PARALLELISM: Final = 1000
 
+_OBJECT: Final = Meta(extra_json_schema={"type": "object"})
 CustomId = Annotated[
     str, Meta(pattern=r"^[ -~]{1,64}$", description="Your own id of the item, unique within the batch.")
 ]
@@ -25,9 +26,9 @@ class NewItem(Struct, forbid_unknown_fields=True):
     """
 
     custom_id: CustomId
-    request: Raw | UnsetType = UNSET
-    params: Raw | UnsetType = UNSET
-    body: Raw | UnsetType = UNSET
+    request: Annotated[Raw, _OBJECT] | UnsetType = UNSET
+    params: Annotated[Raw, _OBJECT] | UnsetType = UNSET
+    body: Annotated[Raw, _OBJECT] | UnsetType = UNSET
     method: Literal["POST"] = "POST"
     url: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 

@@ -1,5 +1,6 @@
 """What callers may do to batches, and when."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -11,6 +12,7 @@ from app.access import audit
 from app.batches import items, repository
 from app.batches.forms import Forms, new_batch
 from app.batches.repository import Batch, Connection
+from app.batches.schemas import NewBatch, NewItem
 from app.batches.waiting import answer_waiting
 from app.batches.workflow import Workflow, no_workflow
 from app.catalogue import Catalogue
@@ -44,9 +46,8 @@ class Batches:
         """
         workflow = self._engine()
         assert principal.key_id is not None
-        new, wanted = new_batch(raw)
-        forms = Forms(principal, self._settings, self._catalogue)
-        requests = [msgspec.json.encode(forms.request(item, at)) for at, item in enumerate(wanted)]
+        # Thousands of items take a while, which the streams of this process are not to wait for.
+        new, wanted, requests = await asyncio.to_thread(self._read, principal, raw)
         id = uuid7()
         async with self._pool.connection() as conn, conn.transaction():
             if made := await idempotency.claim(conn, principal.tenant, again, id):
@@ -67,7 +68,8 @@ class Batches:
                     requests=requests,
                 )
             except (psycopg.DataError, psycopg.errors.StatementTooComplex):
-                raise Unprocessable("metadata: Holds something that cannot be stored, such as NUL") from None
+                told = "metadata: Holds something that cannot be stored, such as NUL"
+                raise Unprocessable(told, param="metadata") from None
         try:
             await self._start(workflow, id, 1)
         except NotConfigured:
@@ -153,6 +155,11 @@ class Batches:
             await _awaiting(conn, principal, id)
             await _decide(conn, principal, id, "rejected", "batch.rejected")
         return await self._told(principal, id)
+
+    def _read(self, principal: Principal, raw: bytes) -> tuple[NewBatch, list[NewItem], list[bytes]]:
+        new, wanted = new_batch(raw)
+        forms = Forms(principal, self._settings, self._catalogue)
+        return new, wanted, [msgspec.json.encode(forms.request(item, at)) for at, item in enumerate(wanted)]
 
     def _engine(self) -> Workflow:
         if self._workflow is None:

@@ -221,6 +221,9 @@ async def _next(conn: Connection, batch: Batch) -> dict[str, Any]:
             await repository.turn(conn, batch.id, "paused", "interrupted")
         over_budget = batch.status == "paused" and batch.reason == "budget_exceeded"
         return {"next": "pause", "seconds": min(left, _BUDGET_PAUSE if over_budget else _BROKEN_PAUSE)}
+    if batch.status == "awaiting_approval" and batch.is_late:
+        await repository.turn(conn, batch.id, "expired", "not_approved")
+        return _END
     if batch.approval == "before_release":
         if batch.status != "awaiting_approval":
             await repository.turn(conn, batch.id, "awaiting_approval")

@@ -33,7 +33,7 @@ class Looked(msgspec.Struct, frozen=True):
 _LOOK: LiteralString = """
     UPDATE batches SET looked_at = clock_timestamp() WHERE id = ANY (ARRAY(
         SELECT id FROM batches
-        WHERE (finished_at IS NULL OR task_token IS NOT NULL) AND looked_at < clock_timestamp() - %(interval)s
+        WHERE (finished_at IS NULL OR task_token IS NOT NULL) AND looked_at < now() - %(interval)s
         ORDER BY looked_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     ))
     RETURNING id, status, round, started, task_token

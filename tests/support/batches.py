@@ -39,7 +39,10 @@ def items(*models: str) -> list[dict[str, Any]]:
 
 @dataclass
 class Function:
-    """Two instances: `front` answers callers, `worker` is invoked by the engine. `approver` may approve, no more."""
+    """Its instances: the first (`front`) answers callers, the last (`worker`) is invoked by the engine.
+
+    `approver` is a client of the first whose key may approve, and no more.
+    """
 
     front: httpx.AsyncClient
     worker: httpx.AsyncClient
@@ -122,7 +125,9 @@ class Function:
 
 
 @asynccontextmanager
-async def running_function(postgres: Postgres, folder: Path, **settings: Any) -> AsyncIterator[Function]:
+async def running_function(
+    postgres: Postgres, folder: Path, *, instances: int = 1, **settings: Any
+) -> AsyncIterator[Function]:
     database_url = postgres.create_database()
     try:
         with running_aws() as aws:
@@ -138,13 +143,12 @@ async def running_function(postgres: Postgres, folder: Path, **settings: Any) ->
                 }
                 start = partial(services.start, environment=FUNCTION | aws.environment, **chosen)
                 try:
-                    front, worker = await start(), await start()
+                    started = [await start() for _ in range(instances)]
+                    front, worker = started[0], started[-1]
                     async with front.client(front.admin_key) as admin:
                         approving = await make_key(admin, "batches:approve")
                         async with front.client() as one, worker.client() as other, front.client(approving) as approver:
-                            yield Function(
-                                one, other, approver, admin, [front, worker], aws, upstream, database_url, folder
-                            )
+                            yield Function(one, other, approver, admin, started, aws, upstream, database_url, folder)
                 finally:
                     services.end()
                 check_logs(folder, upstream.requests)

@@ -89,11 +89,15 @@ LANGUAGE plpgsql AS $$
 DECLARE
     v_moved int;
 BEGIN
+    IF p_positions IS NULL THEN  -- apart, so that one item is found by its position
+        p_positions := ARRAY(SELECT i.position FROM batch_items i
+                             WHERE i.batch_id = p_batch AND i.status = ANY (p_from));
+    END IF;
     WITH picked AS (
         SELECT i.position, i.status AS was, row_number() OVER (ORDER BY i.position) AS n
         FROM batch_items i
         WHERE i.batch_id = p_batch AND i.status = ANY (p_from)
-          AND (p_positions IS NULL OR i.position = ANY (p_positions))
+          AND i.position = ANY (p_positions)
     ), moved AS (
         UPDATE batch_items i SET status = p_to, error = p_error
         FROM picked p WHERE i.batch_id = p_batch AND i.position = p.position
