@@ -45,7 +45,7 @@ async def test_fifty_items_with_overload_failures_and_a_killed_process_come_to_t
     ended = Counter(line["status"] for line in lines)
     refused = [line["error"]["code"] for line in lines[-BAD:]]
     killed = [line for line in lines[:-BAD] if line["status"] == "failed"]
-    assert refused == ["upstream_invalid_request"] * BAD
+    assert refused == ["upstream_refused"] * BAD
     assert {line["error"]["code"] for line in killed} == {"interrupted"}
     assert (killed[0]["custom_id"], len(killed) <= PARALLELISM) == ("1", True)
     assert ended == {"succeeded": 50 - BAD - len(killed), "failed": BAD + len(killed)}
