@@ -43,10 +43,14 @@ class Stopped(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """Nothing has begun, and it may be tried again after so many seconds."""
+    """Nothing has begun, and it may be tried again after so many seconds.
+
+    `attached` says that it had got as far as a completion, which has ended with nothing.
+    """
 
     error: AppError
     seconds: int
+    attached: bool
 
 
 class OverBudget(msgspec.Struct, frozen=True):
@@ -91,7 +95,7 @@ async def run(
         return OverBudget()
     except AppError as exc:
         may_try_again = isinstance(exc, (RateLimited, Unavailable)) and exc.should_retry is not False
-        return _ended(exc, asked.waits, begun=not may_try_again and exc.code not in _BUSY)
+        return _ended(exc, asked.waits, begun=not may_try_again and exc.code not in _BUSY, attached=False)
     try:
         async with asyncio.timeout(ends_by + _LAST_WORDS - time.time()):
             return await _followed(source, asked.waits)
@@ -121,14 +125,14 @@ async def _followed(source: AbstractContextManager[Log], waits: int) -> Outcome:
     if not isinstance(end, Error):
         return Succeeded()
     error = ToldError(end)
-    return _ended(error, waits, begun=len(events) > 1 or error.code not in _BUSY)
+    return _ended(error, waits, begun=len(events) > 1 or error.code not in _BUSY, attached=True)
 
 
-def _ended(error: AppError, waits: int, *, begun: bool) -> Outcome:
+def _ended(error: AppError, waits: int, *, begun: bool, attached: bool) -> Outcome:
     """What may have begun is never asked of the upstream again: it may have been paid for."""
     if error.code == _CANCELLED:
         return Stopped()
-    return Failed(error) if begun else Refused(error, _wait(error, waits))
+    return Failed(error) if begun else Refused(error, _wait(error, waits), attached)
 
 
 def _wait(error: AppError, waits: int) -> int:

@@ -100,14 +100,17 @@ class Steps:
             completion_id=item.completion_id,
             waits=item.waits,
         )
-        return await self._recorded(id, position, await self._run(batch, position, asked, ends_by))
+        outcome = await self._run(batch, position, asked, ends_by)
+        return await self._recorded(id, batch.round, position, outcome)
 
     async def _run(self, batch: Batch, position: int, asked: Run, ends_by: float) -> Outcome:
         async def attach(completion: UUID) -> None:
             async with self._pool.connection() as conn, conn.transaction():
                 current = await repository.lock(conn, batch.id)
+                if current is None or current.round != batch.round:
+                    return
                 await items.attach(conn, batch.id, position, completion)
-                if current is not None and current.ends_as is not None:  # it was cancelled before this was known
+                if current.ends_as is not None:  # it was cancelled before this was known
                     await items.cancel_completions(conn, batch.tenant, batch.id)
 
         arrive()
@@ -119,10 +122,10 @@ class Steps:
             return Failed(exc)
         return await run(self._completions(ends_by), principal, asked, attach, ends_by)
 
-    async def _recorded(self, id: UUID, position: int, outcome: Outcome) -> dict[str, Any]:
+    async def _recorded(self, id: UUID, round: int | None, position: int, outcome: Outcome) -> dict[str, Any]:
         async with self._pool.connection() as conn, conn.transaction():
             batch = await repository.lock(conn, id)
-            if batch is None:
+            if batch is None or round not in (None, batch.round):  # it is being tried again since
                 return _STOP
             match outcome:
                 case Succeeded():
@@ -131,8 +134,8 @@ class Steps:
                     await items.move(conn, id, [position], UNFINISHED, "cancelled")
                 case Failed(error):
                     return await _failed(conn, batch, position, error)
-                case Refused(error, seconds):
-                    return await _refused(conn, batch, position, error, seconds)
+                case Refused():
+                    return await _refused(conn, batch, position, outcome)
                 case Lasts():
                     return {"outcome": "wait", "seconds": 1} if batch.is_open else _STOP
                 case OverBudget():
@@ -145,7 +148,7 @@ class Steps:
     async def item_failed(self, id: UUID, position: int) -> dict[str, Any]:
         """Its invocations kept failing. Why is in the log; it is nothing that a caller should read."""
         error = AppError("The item could not be run.", code="step_failed")
-        return await self._recorded(id, position, Failed(error))
+        return await self._recorded(id, None, position, Failed(error))
 
     async def settle(self, id: UUID) -> dict[str, Any]:
         """What comes next, once the items have ended or the engine has given up on them."""
@@ -205,13 +208,14 @@ async def _failed(conn: Connection, batch: Batch, position: int, error: AppError
     return _DONE if batch.is_open else _STOP
 
 
-async def _refused(conn: Connection, batch: Batch, position: int, error: AppError, seconds: int) -> dict[str, Any]:
+async def _refused(conn: Connection, batch: Batch, position: int, refused: Refused) -> dict[str, Any]:
     item = await items.get(conn, batch.id, position)
     if item is None or item.waits >= _MOST_WAITS:
-        return await _failed(conn, batch, position, error)
-    await items.move(conn, batch.id, [position], ["running"], "queued")
-    await items.note_wait(conn, batch.id, position)
-    return {"outcome": "wait", "seconds": seconds} if batch.is_open else _STOP
+        return await _failed(conn, batch, position, refused.error)
+    if refused.attached or item.completion_id is None:  # else another step has begun it meanwhile
+        await items.move(conn, batch.id, [position], ["running"], "queued")
+        await items.note_wait(conn, batch.id, position)
+    return {"outcome": "wait", "seconds": refused.seconds} if batch.is_open else _STOP
 
 
 async def _next(conn: Connection, batch: Batch) -> dict[str, Any]:

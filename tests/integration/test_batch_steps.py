@@ -219,6 +219,18 @@ async def test_a_cancelled_batch_stops_what_runs_and_begins_nothing_more(functio
     assert function.rows("SELECT count(*) FROM ledger WHERE settled_at IS NULL") == [(0,)]
 
 
+async def test_a_paused_batch_can_be_cancelled(function: Function) -> None:
+    id = await function.create(model())
+    await function.step("plan", id)
+    await function.step("settle", id)
+    token = await function.wait(id)
+    assert (await function.post(id, "cancel")).json()["status"] == "cancelling"
+    assert function.aws.answered.pop() == (token, "Cancelled")
+    assert (await function.post(id, "resume")).status_code == 409
+    assert await function.step("settle", id) == {"next": "end"}
+    assert (await function.get(id))["status"] == "cancelled"
+
+
 async def test_a_batch_that_has_run_out_of_time_ends(function: Function) -> None:
     id = await function.create(model(tokens=2), model())
     await function.step("plan", id)
@@ -258,6 +270,19 @@ async def test_what_did_not_succeed_is_tried_again_in_another_round(function: Fu
     assert (len(function.asked(good)), len(function.asked(bad))) == (1, 2)
     nothing = await function.post(id, "retry")
     assert (nothing.status_code, nothing.json()["type"]) == (409, "/problems/nothing_to_retry")
+
+
+async def test_a_step_of_an_earlier_round_changes_nothing(function: Function) -> None:
+    id = await function.create(asked := model(tokens=30, rate=20))
+    await function.step("plan", id)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(function.item(id))
+        async with asyncio.timeout(20):
+            while not function.asked(asked):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
+        function.execute("UPDATE batches SET round = 2 WHERE id = %s", id)
+    assert running.result() == {"outcome": "stop"}
+    assert function.rows("SELECT status FROM batch_items WHERE batch_id = %s", id) == [("running",)]
 
 
 async def test_events_that_are_none_are_failed_invocations(function: Function) -> None:

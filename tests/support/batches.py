@@ -120,9 +120,6 @@ class Function:
         assert [seq for seq, _, _ in found] == list(range(1, len(found) + 1))
         return [{"type": type, **msgspec.json.decode(data)} for _, type, data in found]
 
-    def statuses(self, id: str) -> list[str]:
-        return [status for (status,) in self.rows("SELECT status FROM batch_items WHERE batch_id = %s ORDER BY 1", id)]
-
 
 @asynccontextmanager
 async def running_function(
