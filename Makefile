@@ -14,6 +14,8 @@ UV_INSTALL = uv pip install --quiet --require-hashes --no-build --compile-byteco
 CODE := app local tests bench $(patsubst %/__init__.py,%,$(wildcard compare/__init__.py))
 # What describes the deployment has an environment of its own, and is checked in it.
 INFRA := .venv-infra/bin/python
+# The state machine that is interpreted on one's own machine: the one that is deployed.
+WORKFLOW := cdk.out/dev/Workflow.template.json
 # Tests that share what took long to make say so, and then stay on one worker.
 AT_ONCE := -n 4 --dist loadgroup
 QUICK := not pgbouncer and not compat and not slow
@@ -35,6 +37,10 @@ run: .venv/.local  ## Start Headwater here, with its own Postgres and a simulate
 run-lambda: .venv/.local  ## Start it as a Lambda function: frozen between requests, billed at the end (Ctrl-C)
 	@exec $(PY) -m local --on-lambda
 
+.PHONY: run-workflow
+run-workflow: .venv/.local .venv-infra/.installed $(WORKFLOW)  ## The same with batches, by the state machine of infra/, interpreted here
+	@exec $(PY) -m local --workflow
+
 .PHONY: adapter
 adapter:  ## Build Lambda's web adapter for `run-lambda` and say where it is (needs Rust)
 	@./scripts/adapter
@@ -55,7 +61,7 @@ test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the databas
 	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
 
 .PHONY: test-all
-test-all: pgbouncer $(OLD_SDK)/.installed test .venv/.compat  ## Run the tests, and those that need PgBouncer, clients or much time
+test-all: pgbouncer $(OLD_SDK)/.installed test .venv/.compat $(WORKFLOW)  ## Run the tests, and those that need PgBouncer, clients or much time
 	PATH="$$PATH:/usr/sbin" $(PY) -m pytest -m "pgbouncer or compat or slow" --ignore tests/infra
 
 .PHONY: test-runtimes
@@ -76,8 +82,8 @@ lint: .venv/.dev  ## Check style, format and the direction of imports
 
 .PHONY: type
 type: .venv/.compat .venv-infra/.installed  ## Check types, strictly, over all code
-	$(PY) -m mypy --exclude '^tests/infra/' $(CODE)
-	$(INFRA) -m mypy infra tests/infra
+	$(PY) -m mypy --exclude '^tests/infra/|^local/workflow/(__main__|interpreter)' $(CODE)
+	$(INFRA) -m mypy infra tests/infra local/workflow
 
 .PHONY: fmt
 fmt: .venv/.dev  ## Put code into its format and mend what can be mended
@@ -118,6 +124,10 @@ CHOICES = --stage $(STAGE) $(if $(IMAGE),--image $(IMAGE)) $(if $(BUFFERED_IMAGE
 synth: .venv-infra/.installed  ## Write the templates of both homes into cdk.out/, and check them
 	$(DEPLOYMENT) synth both $(CHOICES:--yes=)
 	.venv-infra/bin/cfn-lint --ignore-checks W3005 -- cdk.out/$(STAGE)/*.template.json
+
+$(WORKFLOW): $(wildcard infra/*.py) .venv-infra/.installed
+	@echo "Writing the templates ..."
+	@$(DEPLOYMENT) synth both --stage dev >/dev/null
 
 .PHONY: deploy
 deploy: infra/node_modules/.installed  ## Deploy both homes (STAGE=dev; says what it costs at rest, and asks)

@@ -1,4 +1,5 @@
-"""The few things that are asked of AWS, by its SDK: secrets, tokens for the database, and another function's work.
+"""The few things that are asked of AWS, by its SDK: secrets, tokens for the database, another function's work, and the
+executions of a state machine.
 
 The SDK is imported with the first of them: it takes longer to import than most requests take. It finds credentials
 wherever the home has them, and renews them. All of this blocks: call it in a thread.
@@ -20,7 +21,11 @@ _TIMEOUT: Final = 5
 
 
 class AwsError(Exception):
-    """It refused, or could not be reached. The message has no secrets."""
+    """It refused, with `code`, or could not be reached. The message has no secrets."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Aws:
@@ -28,6 +33,7 @@ class Aws:
 
     def __init__(self, region: str | None) -> None:
         self._region = region
+        self._clients: dict[tuple[str, str | None], Any] = {}
 
     @cached_property
     def _session(self) -> "Session":
@@ -36,6 +42,12 @@ class Aws:
         return botocore.session.get_session()
 
     def _client(self, service: str, region: str | None) -> Any:
+        # A client takes longer to make than to use.
+        if (client := self._clients.get((service, region))) is None:
+            client = self._clients[service, region] = self._new_client(service, region)
+        return client
+
+    def _new_client(self, service: str, region: str | None) -> Any:
         from botocore.config import Config
 
         config = Config(connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retries={"total_max_attempts": 3})
@@ -79,6 +91,54 @@ class Aws:
             client = self._client("lambda", _region_of(function) or self._region)
             client.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event))
 
+    def start_execution(self, machine: str, name: str, input: dict[str, Any]) -> None:
+        """Have the state machine of this ARN begin an execution.
+
+        Raises:
+            AwsError: it is not known to have begun. Its code says so if there is one of this name, or no machine.
+        """
+        with _errors_as_ours(f"the execution {name} cannot be started"):
+            self._states(machine).start_execution(stateMachineArn=machine, name=name, input=json.dumps(input))
+
+    def execution_status(self, execution: str) -> str:
+        """`RUNNING`, or how the execution of this ARN has ended.
+
+        Raises:
+            AwsError: nobody knows, or there is none.
+        """
+        with _errors_as_ours(f"the execution {execution} cannot be described"):
+            return str(self._states(execution).describe_execution(executionArn=execution)["status"])
+
+    def send_task_success(self, machine: str, token: str) -> None:
+        """Let the execution go on that waits for an answer by `token`.
+
+        Raises:
+            AwsError: it is not known to go on.
+        """
+        with _errors_as_ours("a task cannot be answered"):
+            self._states(machine).send_task_success(taskToken=token, output="{}")
+
+    def send_task_failure(self, machine: str, token: str, error: str) -> None:
+        """Let it go on with an error of this name.
+
+        Raises:
+            AwsError: it is not known to go on.
+        """
+        with _errors_as_ours("a task cannot be answered"):
+            self._states(machine).send_task_failure(taskToken=token, error=error)
+
+    def send_task_heartbeat(self, machine: str, token: str) -> None:
+        """Say that the answer is still to come.
+
+        Raises:
+            AwsError: it is not known to wait on.
+        """
+        with _errors_as_ours("the heartbeat of a task cannot be sent"):
+            self._states(machine).send_task_heartbeat(taskToken=token)
+
+    def _states(self, arn: str) -> Any:
+        return self._client("stepfunctions", _region_of(arn) or self._region)
+
 
 @contextmanager
 def _errors_as_ours(what: str) -> Iterator[None]:
@@ -87,7 +147,8 @@ def _errors_as_ours(what: str) -> Iterator[None]:
     try:
         yield
     except ClientError as exc:
-        raise AwsError(f"{what}: {exc.response['Error']['Code']}") from exc
+        code = exc.response["Error"]["Code"]
+        raise AwsError(f"{what}: {code}", code) from exc
     except (BotoCoreError, KeyError, ValueError) as exc:
         raise AwsError(f"{what}: {type(exc).__name__}") from None  # what is no JSON may be a secret all the same
 

@@ -119,6 +119,13 @@ class Settings(BaseSettings):
     background_patience: float = Field(
         default=300.0, gt=0, description="What was handed to that function begins within this time, or is interrupted."
     )
+    workflow: OptionalText = Field(
+        default=None, description="The ARN of the state machine that orders batches; none can be made without it."
+    )
+    workflow_interval: float = Field(
+        default=60.0, gt=0, description="How often the state machine is asked about each batch that has not ended."
+    )
+    batch_retention: float = Field(default=30 * 86400.0, gt=0, description="A finished batch is kept this long.")
     lambda_function: OptionalText = Field(default=None, validation_alias="AWS_LAMBDA_FUNCTION_NAME")
     lambda_initialization: str = Field(default="", validation_alias="AWS_LAMBDA_INITIALIZATION_TYPE")
 

@@ -39,8 +39,9 @@ class State(TypedDict):
     listing: Listing
     # None where the process itself can produce what nobody waits for.
     hand_over: HandOver | None
-    # Of app.completions, which lies above: only that looks at it.
+    # Of app.completions and app.batches, which lie above: only those look at it.
     admissions: object
+    batches: object
 
 
 # FastAPI runs a dependency that is no coroutine, also a class, in a thread: that takes longer than all it does here.

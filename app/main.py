@@ -21,8 +21,17 @@ from app.access import usage_endpoints as usage
 from app.access.authentication import Authenticator
 from app.access.repository import delete_expired_tokens
 from app.aws import Aws
+from app.batches import endpoints as batches
+from app.batches import repository as stored_batches
+from app.batches.parts import BatchParts
+from app.batches.service import Batches
+from app.batches.steps import Steps
+from app.batches.upkeep import Upkeep
+from app.batches.watch import Watch
+from app.batches.workflow import Workflow
 from app.completions import endpoints as completions
 from app.completions.admission_queue import AdmissionQueue
+from app.completions.service import Completions
 from app.config import Settings
 from app.conversations import endpoints as conversations
 from app.db import idempotency
@@ -30,6 +39,7 @@ from app.db.pool import Pool, create_pool
 from app.dependencies import State
 from app.dialects import chat_completions, messages, responses, ui_chat
 from app.dialects import models as listed_models
+from app.domain.ids import uuid7
 from app.middleware import PROBES, BodyLimit, Draining, RequestContext
 from app.observability import Tracing
 from app.prices import Prices
@@ -63,6 +73,7 @@ _ROUTERS = (
     chat_completions.router,
     responses.router,
     ui_chat.router,
+    batches.router,
     listed_models.router,
 )
 
@@ -111,7 +122,16 @@ def create_app(
     provider = LazyProvider(settings)
     prices = Prices(settings.upstream, models)
     forget_requests = partial(idempotency.delete_old, retention=settings.idempotency_retention)
-    engine = Engine(settings, pool, provider, prices, chores=[delete_expired_tokens, forget_requests])
+    forget_batches = partial(stored_batches.delete_old, retention=settings.batch_retention)
+    workflow = Workflow(Aws(settings.aws_region), settings.workflow) if settings.workflow is not None else None
+    engine = Engine(
+        settings,
+        pool,
+        provider,
+        prices,
+        chores=[delete_expired_tokens, forget_requests, forget_batches],
+        errands=[Upkeep(pool, workflow, settings.workflow_interval)] if workflow is not None else [],
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -128,6 +148,14 @@ def create_app(
             if alongside is not None:
                 await stack.enter_async_context(alongside(engine))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            hand_over = _hand_over(settings, pool, engine)
+            admissions = await stack.enter_async_context(AdmissionQueue(pool))
+            watch = await stack.enter_async_context(Watch(pool, settings))
+
+            def of_batches(ends_by: float) -> Completions:
+                request_id = f"req_{uuid7().hex}"
+                return Completions(settings, models, pool, engine, admissions, hand_over, request_id, ends_by)
+
             yield State(
                 settings=settings,
                 pool=pool,
@@ -135,8 +163,9 @@ def create_app(
                 authenticate=Authenticator(pool, settings, tasks),
                 catalogue=models,
                 listing=Listing(provider),
-                hand_over=_hand_over(settings, pool, engine),
-                admissions=await stack.enter_async_context(AdmissionQueue(pool)),
+                hand_over=hand_over,
+                admissions=admissions,
+                batches=BatchParts(Batches(pool, settings, models, workflow), Steps(pool, workflow, of_batches), watch),
             )
 
     # Routes, not routers: an included router builds each of its routes a second time, in the middle of the first

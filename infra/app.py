@@ -20,6 +20,7 @@ from infra.power_tuning import PowerTuningStack
 from infra.rules import acknowledge
 from infra.shared import SharedStack
 from infra.stage import Stage, stage_called
+from infra.workflow import WorkflowStack
 
 _CDK_JSON = Path(__file__).parent / "cdk.json"
 # Its schema has no tags, though CDK gives it some.
@@ -48,6 +49,10 @@ def build(
         buffered_image=_image(app, shared, "buffered_image"),
         stack_name=f"{settings.prefix}-lambda",
     )
+    if settings.workflow:
+        WorkflowStack(
+            app, "Workflow", settings=settings, shared=shared, image=image, stack_name=f"{settings.prefix}-workflow"
+        ).add_stack_dependency(lambda_home)
     fargate_home = FargateHomeStack(
         app, "Fargate", settings=settings, shared=shared, image=image, stack_name=f"{settings.prefix}-fargate"
     )

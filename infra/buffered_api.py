@@ -19,6 +19,7 @@ from infra.network import HOMES
 from infra.shared import SharedStack
 from infra.streaming_function import ALIAS, StreamingFunction
 from infra.upstream import grant_upstream
+from infra.workflow_access import grant_workflow
 
 _TIMEOUT = Duration.seconds(29)
 
@@ -83,6 +84,7 @@ class BufferedApi(Construct):
         shared.secret.grant_read(function.role)
         streaming.grant_hand_over(function.role)
         grant_upstream(function.role, settings=settings, stack=Stack.of(self))
+        grant_workflow(function.role, settings=settings, stack=Stack.of(self))
         self.alias = lambda_.Alias(self, "Live", alias_name=ALIAS, version=function.current_version)
         self.api = apigatewayv2.HttpApi(self, "Api", api_name=f"{settings.prefix}-buffered", create_default_stage=False)
         self.api.add_routes(

@@ -1,15 +1,16 @@
-"""Both homes and their database on one dashboard."""
+"""Both homes, their database and the batches on one dashboard."""
 
 from typing import Any
 
 from aws_cdk import Stack
 from constructs import Construct
 
-from infra.dashboard import dashboard, database_panels
+from infra.dashboard import dashboard, database_panels, workflow_panel
 from infra.fargate_home import FargateHomeStack
 from infra.lambda_home import LambdaHomeStack
 from infra.shared import SharedStack
 from infra.stage import Stage
+from infra.workflow_access import machine_arn
 
 
 class ComparisonStack(Stack):
@@ -26,4 +27,5 @@ class ComparisonStack(Stack):
     ) -> None:
         super().__init__(scope, id, **kwargs)
         database = database_panels(database=shared.database, alarms=shared.alarms)
-        dashboard(self, name=settings.prefix, panels=[lambda_home.panel, fargate_home.panel, *database])
+        workflow = [workflow_panel(machine_arn(self, settings))] if settings.workflow else []
+        dashboard(self, name=settings.prefix, panels=[lambda_home.panel, fargate_home.panel, *database, *workflow])

@@ -81,6 +81,19 @@ def database_panels(*, database: Database, alarms: list[cloudwatch.Alarm]) -> li
     ]
 
 
+def workflow_panel(machine_arn: str) -> Panel:
+    def executions(name: str) -> cloudwatch.Metric:
+        return metrics.executions(name, machine_arn=machine_arn)
+
+    return [
+        _graph(
+            "batches: executions",
+            [executions("ExecutionsStarted"), executions("ExecutionsSucceeded")],
+            right=[executions("ExecutionsFailed"), executions("ExecutionsAborted")],
+        )
+    ]
+
+
 def _streams(home: Home) -> Panel:
     def own(statistic: str, *names: str) -> list[cloudwatch.IMetric]:
         return [metrics.own(name, home=home, statistic=statistic) for name in names]

@@ -4,6 +4,7 @@ from typing import Literal
 
 from infra.shared import SharedStack
 from infra.stage import Stage
+from infra.workflow_access import machine_arn
 
 
 def environment(home: Literal["lambda", "fargate"], *, settings: Stage, shared: SharedStack) -> dict[str, str]:
@@ -20,4 +21,5 @@ def environment(home: Literal["lambda", "fargate"], *, settings: Stage, shared: 
         "HEADWATER_POOL_MAX": pool[1],
         "HEADWATER_UPSTREAM": settings.upstream,
         "HEADWATER_TOTAL_TIMEOUT": str(settings.stream_seconds),
+        **({"HEADWATER_WORKFLOW": machine_arn(shared, settings)} if settings.workflow else {}),
     }

@@ -15,6 +15,7 @@ from infra.network import HOMES
 from infra.shared import SharedStack
 from infra.streaming_function import ALIAS, TIMEOUT
 from infra.upstream import grant_upstream
+from infra.workflow_access import grant_workflow
 
 STREAMS_PER_ENVIRONMENT = 64
 # The least that it takes: 2 GB and one vCPU an environment, three instances.
@@ -75,6 +76,7 @@ class ManagedInstancesStack(Stack):
         shared.database.grant_connect(function)
         shared.secret.grant_read(function.role)
         grant_upstream(function.role, settings=settings, stack=self)
+        grant_workflow(function.role, settings=settings, stack=self)
         alias = lambda_.Alias(self, "Live", alias_name=ALIAS, version=function.current_version)
         url = alias.add_function_url(
             auth_type=lambda_.FunctionUrlAuthType.AWS_IAM, invoke_mode=lambda_.InvokeMode.RESPONSE_STREAM

@@ -33,6 +33,18 @@ def proxy(name: str, *, proxy: str, statistic: str) -> cloudwatch.Metric:
     )
 
 
+def executions(name: str, *, machine_arn: str) -> cloudwatch.Metric:
+    """Of a state machine."""
+    return cloudwatch.Metric(
+        namespace="AWS/States",
+        metric_name=name,
+        dimensions_map={"StateMachineArn": machine_arn},
+        statistic="Sum",
+        period=_MINUTE,
+        label=name,
+    )
+
+
 def claimed_concurrency() -> cloudwatch.Metric:
     """Of the region's account: what runs, and what is reserved or provisioned."""
     return cloudwatch.Metric(

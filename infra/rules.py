@@ -26,7 +26,7 @@ _RULES = {
     ): "What API Gateway asks for, once a region.",
     _AWS_POLICY.format("service-role/AWSCodeDeployRoleForLambdaLimited"): "What CodeDeploy asks for to move an alias.",
     _AWS_POLICY.format("AWSLambdaManagedEC2ResourceOperator"): "What Lambda asks for to run instances.",
-    _WILDCARD.format("*"): "X-Ray's actions and the registry's log-in know no resources.",
+    _WILDCARD.format("*"): "X-Ray's actions, the delivery of logs and the registry's log-in know no resources.",
     _WILDCARD.format(
         "arn:<AWS::Partition>:bedrock:*::foundation-model/anthropic.*"
     ): "Every Anthropic model is offered.",
@@ -38,6 +38,7 @@ _OF_STAGE = {
     "ecs:<AWS::Region>:<AWS::AccountId>:task/{}/*": "A task's id is not known before it runs.",
     "ecs:<AWS::Region>:<AWS::AccountId>:task-definition/{}:*": "Each deployment makes a revision of its own.",
     "lambda:<AWS::Region>:<AWS::AccountId>:function:{}:*": "Each deployment makes a version of its own.",
+    "states:<AWS::Region>:<AWS::AccountId>:execution:{}-batches:*": "Executions have the names of their batches.",
 }
 
 

@@ -105,6 +105,8 @@ class Stage:
     alarm_email: str | None = None
     monthly_budget: int = 200
     """US dollars of the whole account; told at 80 % of it, forecast or spent."""
+    workflow: bool = True
+    """The state machine of batches and its function, beside the Lambda home: at rest they cost nothing but an alarm."""
     daily_model_cost: int = 20
     """US dollars of answers a day and home, by Headwater's own count; told when it is passed."""
     network: Network = field(default_factory=Network)

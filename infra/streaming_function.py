@@ -15,6 +15,7 @@ from infra.migrations import Migrations
 from infra.network import HOMES
 from infra.shared import SharedStack
 from infra.upstream import grant_upstream
+from infra.workflow_access import grant_workflow
 
 ALIAS = "live"
 _MAINTENANCE = "maintenance"
@@ -124,6 +125,7 @@ class StreamingFunction(Construct):
         shared.database.grant_connect(self.function)
         shared.secret.grant_read(self.function.role)
         grant_upstream(self.function.role, settings=settings, stack=Stack.of(self))
+        grant_workflow(self.function.role, settings=settings, stack=Stack.of(self))
         self.grant_hand_over(self.function.role)
 
     def grant_hand_over(self, role: iam.IRole) -> None:

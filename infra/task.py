@@ -12,6 +12,7 @@ from infra.load_balancer import PORT, idle_timeout
 from infra.log_groups import log_group
 from infra.shared import SharedStack
 from infra.upstream import grant_upstream
+from infra.workflow_access import grant_workflow
 
 CONTAINER = "app"
 # The most that Fargate gives. HEADWATER_DRAIN_GRACE (100 s) and the last commits are within it.
@@ -66,6 +67,7 @@ class Task(Construct):
         shared.database.grant_connect(self.definition.task_role)
         shared.secret.grant_read(self.definition.task_role)
         grant_upstream(self.definition.task_role, settings=settings, stack=Stack.of(self))
+        grant_workflow(self.definition.task_role, settings=settings, stack=Stack.of(self))
         self._grant_protection(settings)
 
     def _environment(self, settings: stage.Stage, shared: SharedStack) -> dict[str, str]:

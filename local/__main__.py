@@ -27,14 +27,15 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option("--model", envvar="HEADWATER_MODEL", help="Model named in the example; default: one that fits.")
 @click.option("--reload", is_flag=True, help="Start the app anew when its code changes.")
 @click.option("--on-lambda", is_flag=True, help="Run the app as a function of AWS Lambda, emulated here.")
-def main(data: Path, model: str | None, reload: bool, on_lambda: bool) -> None:
+@click.option("--workflow", is_flag=True, help="The same, with a state machine that runs batches.")
+def main(data: Path, model: str | None, reload: bool, on_lambda: bool, workflow: bool) -> None:
     """Start Headwater on this machine; Ctrl-C ends it. Its settings are read from the environment."""
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
-    if reload and on_lambda:
-        raise click.UsageError("--reload is not for --on-lambda.")
+    if reload and (on_lambda or workflow):
+        raise click.UsageError("--reload is not for --on-lambda and --workflow.")
     try:
-        launch(Options(data=data, model=model, reload=reload, on_lambda=on_lambda), _settings())
+        launch(Options(data=data, model=model, reload=reload, on_lambda=on_lambda, workflow=workflow), _settings())
     except KeyboardInterrupt:
         click.echo("Headwater has ended.")
     except OSError as error:  # a full disk, a file of another user

@@ -7,21 +7,25 @@ from contextlib import contextmanager
 
 from app.config import Settings
 from local.processes import Child, running
+from local.workflow_process import Workflow
 
 # Streams may run on this long after Ctrl-C, and then get their terminal events. With what the others take, 3 s in all.
 _DRAIN_GRACE = 0.5
 _LAST_EVENTS = 1.0
 # An environment has 2 s for its end.
 _LAST_ENVIRONMENTS = 4.0
-# As Dockerfile has them; and as infra invokes the function every minute.
+# As Dockerfile and infra have them; the function is invoked every minute there too.
 _FUNCTION = {
     "HEADWATER_HOME": "lambda",
-    "HEADWATER_BACKGROUND_FUNCTION": "headwater",
-    "AWS_LWA_INVOKE_MODE": "response_stream",
+    "HEADWATER_HOST": "127.0.0.1",
     "AWS_LWA_READINESS_CHECK_PATH": "/livez",
     "AWS_LWA_PASS_THROUGH_PATH": "/events",
     "AWS_LWA_ERROR_STATUS_CODES": "599",
 }
+_STREAMING = {"AWS_LWA_INVOKE_MODE": "response_stream", "HEADWATER_BACKGROUND_FUNCTION": "headwater"}
+_BUFFERED = {"AWS_LWA_INVOKE_MODE": "buffered"}
+# Each is a process: no more at once than this machine can bear, with time to start side by side.
+_OF_ITEMS = ["--environments", "8", "--init-timeout", "60"]
 _MAINTENANCE = ["--schedule", "60", '{"headwater": "maintenance"}']
 
 
@@ -35,12 +39,31 @@ def running_app(settings: Settings, given: Mapping[str, str], *, port: int, relo
 
 
 @contextmanager
-def running_function(settings: Settings, given: Mapping[str, str], *, port: int) -> Iterator[Child]:
+def running_function(
+    settings: Settings, given: Mapping[str, str], *, port: int, workflow: Workflow | None
+) -> Iterator[Child]:
     """The app in environments of a local Lambda, which come and go with the requests."""
-    environment = {**os.environ, **given, **_FUNCTION, "HEADWATER_HOST": "127.0.0.1"}
-    where = ["--host", settings.host, "--port", str(port), "--port-variable", "HEADWATER_PORT", *_MAINTENANCE]
-    command = [sys.executable, "-m", "local.aws_lambda", *where, "--", sys.executable, "-m", "app"]
-    with running("The local Lambda", command, environment, dies_with_us=True, patience=_LAST_ENVIRONMENTS) as emulator:
+    environment = {**given, **_STREAMING, **(workflow.environment if workflow else {})}
+    where = ["--host", settings.host, "--port", str(port), *_MAINTENANCE]
+    with _running_lambda("The local Lambda", where, environment) as emulator:
+        yield emulator
+
+
+@contextmanager
+def running_batch_function(given: Mapping[str, str], workflow: Workflow) -> Iterator[Child]:
+    """The app once more, as the function that the state machine invokes."""
+    environment = {**given, **_BUFFERED, **workflow.environment}
+    where = ["--name", workflow.machine.name, "--port", "0", "--invoke-port", str(workflow.invoke_port), *_OF_ITEMS]
+    with _running_lambda("The local Lambda of batches", where, environment) as emulator:
+        yield emulator
+
+
+@contextmanager
+def _running_lambda(name: str, options: Sequence[str], environment: Mapping[str, str]) -> Iterator[Child]:
+    command = [sys.executable, "-m", "local.aws_lambda", *options, "--port-variable", "HEADWATER_PORT"]
+    command += ["--", sys.executable, "-m", "app"]
+    environment = {**os.environ, **environment, **_FUNCTION}
+    with running(name, command, environment, dies_with_us=True, patience=_LAST_ENVIRONMENTS) as emulator:
         yield emulator
 
 

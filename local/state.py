@@ -25,6 +25,9 @@ class Run:
     upstream_simulated: bool
     pid: int
     app_pid: int
+    workflow: str | None = None
+    """The ARN of the state machine that runs batches, and where Step Functions' API is."""
+    workflow_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from app.access.credentials import digest, is_possible
-from app.access.holders import Holder
+from app.access.holders import Holder, known_scopes
 from app.access.look_ups import LookUps
 from app.config import Settings
 from app.db.pool import Pool
@@ -95,8 +95,7 @@ def _known(holder: Holder, now: float) -> _Known:
     principal = Principal(
         tenant=holder.tenant,
         key_id=holder.key_id,
-        # A newer version, running beside this one, may have scopes that this one does not know.
-        scopes=frozenset(scope for scope in Scope if scope in holder.scopes),
+        scopes=known_scopes(holder.scopes),
         allowed=frozenset(holder.allowed),
         completion_id=holder.completion_id,
         conversation_id=holder.conversation_id,

@@ -9,7 +9,8 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from app.domain.principal import Tenant
+from app.domain.errors import Unauthenticated
+from app.domain.principal import Principal, Scope, Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,11 @@ _FIND: LiteralString = """
     JOIN keys k ON k.id = f.id LEFT JOIN keys p ON p.id = k.parent_id
 """
 
+_OF_KEY: LiteralString = """
+    SELECT tenant, scopes, allowed FROM keys
+    WHERE id = %(id)s AND parent_id IS NULL AND revoked_at IS NULL AND (expires_at > clock_timestamp()) IS NOT FALSE
+"""
+
 # Whoever has a row locked is changing the key, and is not waited for.
 _MARK_USED: LiteralString = """
     UPDATE keys SET last_used_at = clock_timestamp() WHERE id = ANY (ARRAY(
@@ -70,6 +76,24 @@ async def find(conn: AsyncConnection[Any], sha256s: Collection[bytes]) -> list[H
     async with conn.cursor(row_factory=class_row(Holder)) as cur:
         await cur.execute(_FIND, {"sha256s": list(sha256s)})
         return await cur.fetchall()
+
+
+async def of_key(conn: AsyncConnection[Any], id: UUID) -> Principal:
+    """Who a key stands for now, where work is done for it that it has asked for before.
+
+    Raises:
+        Unauthenticated: it was revoked, or has expired.
+    """
+    row = await (await conn.execute(_OF_KEY, {"id": id})).fetchone()
+    if row is None:
+        raise Unauthenticated("The API key was revoked or has expired.")
+    tenant, scopes, allowed = row
+    return Principal(tenant=tenant, key_id=id, scopes=known_scopes(scopes), allowed=frozenset(allowed))
+
+
+def known_scopes(names: Collection[str]) -> frozenset[Scope]:
+    """A newer version, running beside this one, may have scopes that this one does not know."""
+    return frozenset(scope for scope in Scope if scope in names)
 
 
 async def mark_used(conn: AsyncConnection[Any], ids: Collection[UUID]) -> None:

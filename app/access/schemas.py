@@ -183,7 +183,10 @@ class AuditEntry(BaseModel):
     tenant: str
     actor_id: Annotated[UUID | None, Field(description="The key that made the change; null: the configured admin key.")]
     action: Annotated[
-        str, Field(examples=["key.created", "key.changed", "key.rotated", "key.revoked", "limits.changed"])
+        str,
+        Field(
+            examples=["key.created", "key.changed", "key.rotated", "key.revoked", "limits.changed", "batch.approved"]
+        ),
     ]
     key_id: UUID | None
     before: Annotated[dict[str, Any], Field(description="What changed, as it was.")]

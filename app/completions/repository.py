@@ -57,6 +57,13 @@ LIST: LiteralString = (
     " AND (%(created_before)s::timestamptz IS NULL OR c.created_at < %(created_before)s)"
     " ORDER BY c.id DESC LIMIT %(limit)s"
 )
+BY_ID: LiteralString = (
+    "SELECT "
+    + COLUMNS
+    + ", c.request, c.content"
+    + BOOKED
+    + " WHERE c.id = ANY (%(ids)b::uuid[]) AND c.tenant = %(tenant)s"
+)
 CONTENTS: LiteralString = (
     "SELECT id, content FROM completions WHERE id = ANY (%(ids)b::uuid[]) AND tenant = %(tenant)s"
     " AND content IS NOT NULL"
@@ -187,6 +194,13 @@ async def list_page(
     async with conn.cursor(row_factory=class_row(CompletionRow)) as cursor:
         await cursor.execute(LIST, msgspec.structs.asdict(where) | _bounds(where) | parameters)
         return await cursor.fetchall()
+
+
+async def by_id(conn: Connection, tenant: Tenant, ids: Sequence[UUID], lease: float) -> dict[UUID, CompletionRow]:
+    """Those that there are, with their contents."""
+    async with conn.cursor(row_factory=class_row(CompletionRow)) as cursor:
+        await cursor.execute(BY_ID, {"tenant": tenant, "ids": list(ids), "lease": timedelta(seconds=lease)})
+        return {row.id: row for row in await cursor.fetchall()}
 
 
 async def contents(conn: Connection, tenant: Tenant, ids: Sequence[UUID]) -> dict[UUID, bytes]:

@@ -20,6 +20,8 @@ _CLAIMED: LiteralString = """
     SELECT request_sha256, resource FROM idempotency_keys WHERE tenant = %(tenant)s AND key = %(key)s
 """
 
+_FORGET: LiteralString = "DELETE FROM idempotency_keys WHERE resource = %(resource)s"
+
 _DELETE_OLD: LiteralString = """
     DELETE FROM idempotency_keys WHERE (tenant, key) IN (
         SELECT tenant, key FROM idempotency_keys
@@ -49,6 +51,11 @@ async def claim(conn: AsyncConnection[Any], tenant: Tenant, again: Idempotency |
         raise IdempotencyKeyReused
     made: UUID = row[1]
     return made
+
+
+async def forget(conn: AsyncConnection[Any], resource: UUID) -> None:
+    """The request that made `resource` has come to nothing: sent again, it is a first one."""
+    await conn.execute(_FORGET, {"resource": resource})
 
 
 async def delete_old(conn: AsyncConnection[Any], *, retention: float, limit: int = 1000) -> None:

@@ -50,23 +50,17 @@ async def create(
 ) -> Response:
     """Unknown fields go to the upstream. `x-on-disconnect` and `x-store` are the native API's fields of those names."""
     body, raw = await json_object(request)
-    message = _checked(raw)
-    if message.max_tokens is None:
-        raise InvalidRequest("max_tokens: Field required", param="max_tokens")
-    answer = await completions.create(
-        caller,
-        CompletionRequest(
-            body=_rest(body),
-            messages=message.messages,
-            store=store,
-            on_disconnect=on_disconnect,
-            version=version,
-            betas=betas,
-            idempotency=again,
-        ),
+    asked = msgspec.structs.replace(
+        completion_request(body, raw),
+        store=store,
+        on_disconnect=on_disconnect,
+        version=version,
+        betas=betas,
+        idempotency=again,
     )
+    answer = await completions.create(caller, asked)
     answer_headers = headers(answer, settings, limit_headers.anthropic)
-    if message.stream:
+    if body.get("stream"):
         return event_stream(answer.reading(), AnthropicMessagesEncoder(), settings, headers=answer_headers)
     if (fold := await answer.whole(request.receive)) is None:
         return Response()
@@ -90,6 +84,18 @@ async def count_tokens(
     provider = await engine.provider()
     counted = await provider.count_tokens(ProviderRequest(body, version or settings.upstream_version, betas))
     return Response(counted, media_type="application/json")
+
+
+def completion_request(body: dict[str, Any], raw: bytes) -> CompletionRequest:
+    """A request for a message, in the one form that all dialects share. `raw` is the JSON that `body` was read from.
+
+    Raises:
+        InvalidRequest: it cannot be asked of the upstream.
+    """
+    message = _checked(raw)
+    if message.max_tokens is None:
+        raise InvalidRequest("max_tokens: Field required", param="max_tokens")
+    return CompletionRequest(body=_rest(body), messages=message.messages)
 
 
 def _checked(raw: bytes) -> MessagesRequest:

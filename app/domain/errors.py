@@ -13,6 +13,7 @@
     ├── Gone                    410   it existed; its retention has passed
     ├── RateLimited             429   a limit of the caller's key or tenant
     ├── BudgetExceeded          402   its budget has no room for this
+    ├── NotConfigured           501   this installation lacks what it takes
     ├── Unavailable             503   this instance is full, draining or without its database: try again
     └── UpstreamError           any   the upstream refused or failed
         └── UpstreamTimeout     504
@@ -144,6 +145,12 @@ class BudgetExceeded(AppError):
     status = 402
     code = "budget_exceeded"
     type = "billing_error"
+    should_retry = False
+
+
+class NotConfigured(AppError):
+    status = 501
+    code = "not_configured"
     should_retry = False
 
 

@@ -14,6 +14,7 @@ class Scope(StrEnum):
     ADMIN = "admin"
     COMPLETIONS = "completions"
     CONVERSATIONS = "conversations"
+    APPROVALS = "batches:approve"
 
 
 class Principal(msgspec.Struct, frozen=True):

@@ -1,4 +1,6 @@
-"""What a function is invoked with that is no HTTP request: the scheduled maintenance, migrations, generations."""
+"""What a function is invoked with that is no HTTP request: scheduled maintenance, migrations, generations, and what the
+engine of batches asks.
+"""
 
 import asyncio
 import logging
@@ -22,14 +24,15 @@ def is_event(event: Any) -> bool:
     return isinstance(event, dict) and "headwater" in event and "requestContext" not in event
 
 
-async def handle(event: dict[str, Any], lifetime: Lifetime, deadline: float) -> dict[str, str]:
+async def handle(event: dict[str, Any], lifetime: Lifetime, deadline: float) -> dict[str, Any]:
     """Do what `event` asks, to its end; `deadline` is that of the invocation, in seconds since 1970.
 
     Raises:
         UnknownEvent: it is none of ours.
         Exception: it could not be done; invoked again, it may be.
     """
-    _log.info("event", extra={"event": event.get("headwater"), "completion_id": event.get("completion_id")})
+    told = {name: event.get(name) for name in ("completion_id", "batch_id", "position")}
+    _log.info("event", extra={"event": event.get("headwater"), **told})
     match event:
         case {"headwater": "maintenance"}:
             await lifetime.engine.maintain()
@@ -37,9 +40,22 @@ async def handle(event: dict[str, Any], lifetime: Lifetime, deadline: float) -> 
             await asyncio.to_thread(_migrate, lifetime)
         case {"headwater": "run", "completion_id": str(id)} if lifetime.state["hand_over"] is not None:
             await lifetime.state["hand_over"].run(UUID(id), deadline - MARGIN)
+        case {"headwater": str(name)} if name.startswith("batch_"):
+            return await _of_batch(event, lifetime, deadline - MARGIN)
         case _:
-            raise UnknownEvent(f"an event with {sorted(event)}")
+            raise _unknown(event)
     return {"status": "done"}
+
+
+async def _of_batch(event: dict[str, Any], lifetime: Lifetime, ends_by: float) -> dict[str, Any]:
+    answer: dict[str, Any] | None = await lifetime.state["batches"].steps.take(event, ends_by)
+    if answer is None:
+        raise _unknown(event)
+    return answer
+
+
+def _unknown(event: dict[str, Any]) -> UnknownEvent:
+    return UnknownEvent(f"an event with {sorted(event)}")
 
 
 def _migrate(lifetime: Lifetime) -> None:

@@ -13,7 +13,7 @@ from app.domain.errors import InvalidRequest
 # Whether a body asks for a stream; what cannot be read is for the endpoint to judge.
 _BY_DEFAULT: Final = re.compile(r"/v1/completions")
 _IF_ASKED: Final = re.compile(r"/v1/(messages|chat/completions|responses)")
-_ALWAYS: Final = re.compile(r"/api/chat(/[^/]+/stream)?|/v1/completions/[^/]+/stream")
+_ALWAYS: Final = re.compile(r"/api/chat(/[^/]+/stream)?|/v1/(completions|batches)/[^/]+/stream")
 _READ: Final = re.compile(r"/v1/responses/[^/]+")
 
 

@@ -13,7 +13,14 @@ from app.config import Settings
 
 _SERVICE: Final = "headwater"
 # They tell of every request they make, or of their own start.
-_TALKATIVE: Final = ("httpx2", "uvicorn.error", "botocore", "alembic.runtime.migration", "opentelemetry")
+_TALKATIVE: Final = (
+    "httpx2",
+    "uvicorn.error",
+    "botocore",
+    "sse_starlette",
+    "alembic.runtime.migration",
+    "opentelemetry",
+)
 
 logger = Logger(service=_SERVICE, use_rfc3339=True, utc=True, serialize_stacktrace=False)
 

@@ -17,6 +17,10 @@ error is an event of the stream. A field of a request may be nested 100 levels d
 SERVERS: Final[list[dict[str, str | Any]]] = [{"url": "/", "description": "The instance that gave this page."}]
 TAGS: Final[list[dict[str, Any]]] = [
     {"name": "completions", "description": "The native API: make, read, resume, stop and delete completions."},
+    {
+        "name": "batches",
+        "description": "Many completions at once, over hours or days, and approval of what they came to.",
+    },
     {"name": "conversations", "description": "Conversations and their messages, which completions go on from."},
     {"name": "Anthropic Messages", "description": "The Messages API, for Anthropic's SDKs and their like."},
     {

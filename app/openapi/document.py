@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute
 from app.openapi import (
     about,
     access,
+    batches,
     chat_completions,
     completions,
     conversations,
@@ -35,6 +36,7 @@ from app.openapi.schemas import Components
 EXAMPLES: Final = Path(__file__).parent / "examples"
 _SUBJECTS: Final[Sequence[Subject]] = (
     completions.SUBJECT,
+    batches.SUBJECT,
     conversations.SUBJECT,
     messages.SUBJECT,
     chat_completions.SUBJECT,
@@ -129,6 +131,11 @@ def _answer(id: str, answer: Answer, prefix: str, components: Components) -> tup
         content["application/json"] = {
             "schema": components.answer(answer.json, prefix),
             "example": msgspec.json.decode((EXAMPLES / f"{id}.json").read_bytes()),
+        }
+    if answer.lines is not None:
+        content["application/jsonl"] = {
+            "schema": components.answer(answer.lines, prefix),
+            "example": (EXAMPLES / f"{id}.jsonl").read_text(encoding="utf-8"),
         }
     if answer.csv:
         table = (EXAMPLES / f"{id}.csv").read_text(encoding="utf-8")

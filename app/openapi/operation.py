@@ -23,7 +23,7 @@ class Body:
 class Answer:
     """One way to succeed: with JSON of the type `json`, with a stream that `stream` describes, with either, or empty.
 
-    `csv` says that what is in the JSON can be had as a table too.
+    `csv` says that what is in the JSON can be had as a table too. `lines` is the type of each line of JSON Lines.
 
     `headers` are names of `app.openapi.headers`, beside those that every answer has.
     """
@@ -32,6 +32,7 @@ class Answer:
     status: int = 200
     json: Any = None
     stream: str | None = None
+    lines: Any = None
     csv: bool = False
     headers: Sequence[str] = ()
 

@@ -19,7 +19,7 @@ from app.streaming.head_start import HeadStart
 from app.streaming.instance import Instance
 from app.streaming.interruption import Interruption
 from app.streaming.log import Log
-from app.streaming.maintenance import Chore
+from app.streaming.maintenance import Chore, Errand
 from app.streaming.recorder import Recorder
 from app.streaming.registry import Registry
 from app.streaming.repository import Connection
@@ -40,6 +40,7 @@ class Engine:
         provider: Callable[[], Awaitable[Provider]],
         prices: Prices,
         chores: Sequence[Chore] = (),
+        errands: Sequence[Errand] = (),
     ) -> None:
         self.settings = settings
         self.provider = provider
@@ -48,6 +49,7 @@ class Engine:
         self.registry = Registry(settings.max_streams)
         self._pool = pool
         self._chores = [self._find_orphans, *chores]
+        self._errands = errands
         self._recorder = Recorder(pool, self.instance, settings)
         self.interruption = Interruption(pool, prices, settings.lease)
         self._follower = Follower(pool, self.interruption, settings)
@@ -63,11 +65,15 @@ class Engine:
         self._loop(self.control.run())
         self._loop(self.minutes.run())
         if not self.settings.freezes:  # it would be frozen with rows locked
-            self._loop(maintenance.run_forever(self._pool, self.settings, self.interruption, self._chores))
+            self._loop(maintenance.run_forever(*self._maintenance))
 
     async def maintain(self) -> None:
         """One maintenance run."""
-        await maintenance.run_once(self._pool, self.settings, self.interruption, self._chores)
+        await maintenance.run_once(*self._maintenance)
+
+    @property
+    def _maintenance(self) -> tuple[Pool, Settings, Interruption, Sequence[Chore], Sequence[Errand]]:
+        return self._pool, self.settings, self.interruption, self._chores, self._errands
 
     def figures(self, *, take: bool = False) -> Figures:
         """How it is doing; `take` begins anew with what was worst, which else is what was last."""

@@ -21,9 +21,9 @@ from infra.stage import Stage, stage_called
 
 # What each choice has, in the order in which it is deployed; destroyed in the other order.
 STACKS: Final = {
-    "lambda": ["Shared", "Lambda"],
+    "lambda": ["Shared", "Lambda", "Workflow"],
     "fargate": ["Shared", "Fargate"],
-    "both": ["Shared", "Lambda", "Fargate", "Comparison"],
+    "both": ["Shared", "Lambda", "Workflow", "Fargate", "Comparison"],
     # The Lambda home is what migrates and maintains the database.
     "managed-instances": ["Shared", "Lambda", "ManagedInstances"],
     "power-tuning": ["PowerTuning"],
@@ -32,12 +32,12 @@ STACKS: Final = {
 _EXTRAS: Final = {"ManagedInstances": "managed-instances", "PowerTuning": "power-tuning"}
 # What goes first, where it is there.
 _STANDS_ON: Final = {
-    "lambda": ["ManagedInstances", "Comparison"],
+    "lambda": ["ManagedInstances", "Comparison", "Workflow"],
     "fargate": ["Comparison"],
-    "both": ["ManagedInstances", "PowerTuning"],
+    "both": ["ManagedInstances", "PowerTuning", "Workflow"],
 }
 _PROTECTED: Final = {"Shared": "the database", "Fargate": "the load balancer"}
-_OF_IMAGE: Final = {"Lambda", "Fargate", "ManagedInstances"}
+_OF_IMAGE: Final = {"Lambda", "Workflow", "Fargate", "ManagedInstances"}
 # By the names that their digests have among the arguments.
 _DOCKERFILES: Final = {"image": "Dockerfile", "buffered_image": "Dockerfile.lambda"}
 
@@ -82,14 +82,21 @@ def _add_tuning(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def synth(arguments: argparse.Namespace) -> int:
-    assembly = _synthesize(arguments, STACKS[arguments.what])
+    stacks = stacks_of(arguments)
+    assembly = _synthesize(arguments, stacks)
     print(f"The templates are in {assembly.folder}.")
-    _say_cost(assembly, STACKS[arguments.what])
+    _say_cost(assembly, stacks)
     return 0
 
 
+def stacks_of(arguments: argparse.Namespace) -> list[str]:
+    """What was chosen, as far as the stage has it."""
+    stage = stage_called(arguments.stage)
+    return [stack for stack in STACKS[arguments.what] if stack != "Workflow" or stage.workflow]
+
+
 def deploy(arguments: argparse.Namespace) -> int:
-    stacks = STACKS[arguments.what]
+    stacks = stacks_of(arguments)
     assembly = _synthesize(arguments, stacks)
     print(f"Deploys {', '.join(_name(assembly.stage, stack) for stack in stacks)}.")
     images = to_build(arguments, assembly.stage)
@@ -119,7 +126,7 @@ def to_build(arguments: argparse.Namespace, stage: Stage) -> dict[str, str]:
 
 
 def diff(arguments: argparse.Namespace) -> int:
-    stacks = STACKS[arguments.what]
+    stacks = stacks_of(arguments)
     assembly = _as_deployed(arguments, stacks)
     _say_cost(assembly, stacks)
     return assembly.cdk("diff", *stacks, "--exclusively", "--no-change-set", "--fail")
@@ -136,9 +143,11 @@ def destroy(arguments: argparse.Namespace) -> int:
 
 
 def _to_remove(what: str, stage: Stage) -> list[str]:
-    first = [stack for stack in _STANDS_ON.get(what, []) if is_there(_name(stage, stack))]
+    above = _STANDS_ON.get(what, [])
+    first = [stack for stack in above if is_there(_name(stage, stack))]
+    chosen = [stack for stack in STACKS[what][::-1] if stack not in above]
     # Of one home, what is under it stays: another may stand on it.
-    return first + (STACKS[what][::-1] if what == "both" else STACKS[what][-1:])
+    return first + (chosen if what == "both" else chosen[:1])
 
 
 def loss(stage: Stage, stacks: list[str]) -> str:
@@ -198,7 +207,7 @@ def _on_shared(arguments: argparse.Namespace, stage: Stage, images: dict[str, st
     repository = output(shared, "RepositoryUri")
     assert repository is not None, "the shared stack has just been deployed"
     digests = {name: push(repository, dockerfile) for name, dockerfile in images.items()}
-    return _synthesize(arguments, STACKS[arguments.what], secrets_version=secrets_version(shared), **digests)
+    return _synthesize(arguments, stacks_of(arguments), secrets_version=secrets_version(shared), **digests)
 
 
 def _deploy(assembly: Assembly, stacks: list[str]) -> int:

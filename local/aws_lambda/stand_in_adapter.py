@@ -144,7 +144,7 @@ async def _answer(http: aiohttp.ClientSession, chosen: Options, url: str, event:
         if chosen.streams:
             await _stream(http, url, response)
         else:
-            await _send_whole(http, url, response)
+            await _send_whole(http, url, response, of_front_door=_is_request(event))
 
 
 async def _stream(http: aiohttp.ClientSession, url: str, response: aiohttp.ClientResponse) -> None:
@@ -162,9 +162,16 @@ async def _stream(http: aiohttp.ClientSession, url: str, response: aiohttp.Clien
     await http.post(f"{url}/response", data=pieces(), headers=headers)
 
 
-async def _send_whole(http: aiohttp.ClientSession, url: str, response: aiohttp.ClientResponse) -> None:
-    body = base64.b64encode(await response.read()).decode()
-    await http.post(f"{url}/response", json={**_head(response), "body": body, "isBase64Encoded": True})
+async def _send_whole(
+    http: aiohttp.ClientSession, url: str, response: aiohttp.ClientResponse, *, of_front_door: bool
+) -> None:
+    """What comes of any other event is answered as it is, if it is JSON."""
+    content = await response.read()
+    if of_front_door:
+        body = base64.b64encode(content).decode()
+        await http.post(f"{url}/response", json={**_head(response), "body": body, "isBase64Encoded": True})
+    else:
+        await http.post(f"{url}/response", data=content)
 
 
 def _head(response: aiohttp.ClientResponse) -> dict[str, Any]:
@@ -174,9 +181,13 @@ def _head(response: aiohttp.ClientResponse) -> dict[str, Any]:
     return {"statusCode": response.status, "headers": headers, "cookies": cookies}
 
 
+def _is_request(event: Any) -> bool:
+    return isinstance(event, dict) and "requestContext" in event
+
+
 def _request(event: Any, chosen: Options) -> tuple[str, str, CIMultiDict[str], bytes]:
     """The HTTP request of a front door's event; what is none is passed through."""
-    if not (isinstance(event, dict) and "requestContext" in event):
+    if not _is_request(event):
         return (
             "POST",
             chosen.pass_through,

@@ -15,7 +15,18 @@ from tests.support.service import Service, Services, make_key
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-LARGE: Final = ("completions", "completion_logs", "messages", "conversations", "ledger", "keys", "meters")
+LARGE: Final = (
+    "completions",
+    "completion_logs",
+    "messages",
+    "conversations",
+    "ledger",
+    "keys",
+    "meters",
+    "batches",
+    "batch_items",
+    "batch_events",
+)
 TIMES: Final = 20
 # Rows that a request may read of all large tables: pages of 50 with what is joined to them, and then some.
 ROWS: Final = 400
@@ -47,6 +58,16 @@ FILLING: Final = (
        SELECT c.id, c.tenant, (SELECT k.id FROM keys k LIMIT 1), c.model, c.created_at, '{}', 0, 100, 100, 0.1,
               c.created_at, 10, 10, 0.01, false
        FROM completions c""",
+    """INSERT INTO batches (id, tenant, key_id, status, parallelism, on_failure, approval, queued, succeeded, last_seq,
+                            deadline, finished_at)
+       SELECT (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - 200000 + n), 12, '0')
+               || '7000' || lpad(to_hex(n), 16, '9'))::uuid,
+              'default', (SELECT k.id FROM keys k LIMIT 1), 'completed', 10, 'continue', 'none', 0, 5, 10, now(), now()
+       FROM generate_series(1, 100000) n""",
+    """INSERT INTO batch_items (batch_id, position, custom_id, status, request)
+       SELECT b.id, p, 'item-' || p, 'succeeded', '{}' FROM batches b, generate_series(1, 5) p""",
+    """INSERT INTO batch_events (batch_id, seq, type, data)
+       SELECT b.id, s, 'item', '{}' FROM batches b, generate_series(1, 10) s""",
     "VACUUM ANALYZE",
 )
 
@@ -103,6 +124,7 @@ async def _ask_everything(service: Service, client: httpx.AsyncClient, admin: ht
     some = (await client.get("/v1/completions", params={"limit": 1})).json()["data"][0]["id"]
     talk = (await client.get("/v1/conversations", params={"limit": 1})).json()["data"][0]["id"]
     key = (await admin.get("/v1/keys", params={"limit": 1})).json()["data"][0]["id"]
+    batch = (await client.get("/v1/batches", params={"limit": 1})).json()["data"][0]["id"]
     asked = 0
     for number in range(TIMES):
         first = (await client.post("/v1/completions", json=made)).raise_for_status().json()["id"]
@@ -131,6 +153,12 @@ async def _ask_everything(service: Service, client: httpx.AsyncClient, admin: ht
             (client, "GET", "/v1/conversations", {"params": {"external_id": f"chat-{number + 5}"}}),
             (client, "GET", f"/v1/conversations/{talk}", {}),
             (client, "GET", f"/v1/conversations/{talk}/messages", {}),
+            (client, "GET", "/v1/batches", {}),
+            (client, "GET", "/v1/batches", {"params": {"cursor": batch}}),
+            (client, "GET", f"/v1/batches/{batch}", {}),
+            (client, "GET", f"/v1/batches/{batch}/results", {}),
+            (client, "GET", f"/v1/batches/{batch}/stream", {}),
+            (client, "POST", f"/v1/batches/{batch}/cancel", {}),
             (admin, "GET", "/v1/keys", {}),
             (admin, "GET", f"/v1/keys/{key}", {}),
         ]

@@ -119,10 +119,12 @@ def test_homes_are_deployed_one_by_one_changed_compared_and_removed(cloud: Cloud
     assert "Traceback" not in without_docker.stderr
 
     _succeed(cloud.run("deploy", "lambda", "--image", FIRST, "--yes"))
-    assert set(cloud.outputs()) == {"headwater-dev-shared", "headwater-dev-lambda"}
+    assert set(cloud.outputs()) == {"headwater-dev-shared", "headwater-dev-lambda", "headwater-dev-workflow"}
 
     _succeed(cloud.run("deploy", "both", "--image", FIRST, "--yes"))
-    assert set(cloud.outputs()) == {f"headwater-dev-{name}" for name in ("shared", "lambda", "fargate", "comparison")}
+    assert set(cloud.outputs()) == {
+        f"headwater-dev-{name}" for name in ("shared", "lambda", "workflow", "fargate", "comparison")
+    }
 
     _succeed(cloud.run("diff"))
     other = cloud.run("diff", "--image", SECOND)
@@ -147,11 +149,13 @@ def test_homes_are_deployed_one_by_one_changed_compared_and_removed(cloud: Cloud
     assert "headwater-dev-lambda" in cloud.outputs()
 
     _succeed(cloud.run("destroy", "fargate", "--yes"))
-    assert set(cloud.outputs()) == {f"headwater-dev-{name}" for name in ("shared", "lambda", "power-tuning")}
+    assert set(cloud.outputs()) == {
+        f"headwater-dev-{name}" for name in ("shared", "lambda", "workflow", "power-tuning")
+    }
 
     removed = cloud.run("destroy", "both", "--yes")
     _succeed(removed)
-    assert "Removes headwater-dev-power-tuning, headwater-dev-comparison, headwater-dev-fargate, " in removed.stdout
+    assert "Removes headwater-dev-power-tuning, headwater-dev-workflow, headwater-dev-comparison, " in removed.stdout
     assert not cloud.outputs()
 
 
@@ -170,7 +174,7 @@ def test_it_says_what_it_will_do_and_does_nothing_without_a_yes(cloud: Cloud) ->
     refused = cloud.run("deploy", "lambda", "--image", FIRST, answer="n\n")
 
     assert refused.returncode == 1
-    assert "Deploys headwater-dev-shared, headwater-dev-lambda." in refused.stdout
+    assert "Deploys headwater-dev-shared, headwater-dev-lambda, headwater-dev-workflow." in refused.stdout
     assert "in all; tokens, requests, traffic, storage and logs come on top" in refused.stdout
     assert not cloud.outputs()
 

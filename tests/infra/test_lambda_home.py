@@ -230,7 +230,7 @@ def test_managed_instances_come_behind_the_home_that_migrates_and_maintains(
 
 
 def test_managed_instances_and_power_tuning_are_there_only_when_asked_for(dev: Templates) -> None:
-    assert set(dev) == {"Shared", "Lambda", "Fargate", "Comparison"}
+    assert set(dev) == {"Shared", "Lambda", "Workflow", "Fargate", "Comparison"}
 
 
 def test_power_tuning_may_call_only_the_function_that_it_tunes(everything: Templates) -> None:

@@ -35,6 +35,7 @@ EXPECTED = {
         "fargate-recorder-backlog",
         "fargate-spend",
     },
+    "Workflow": {"workflow-failed"},
 }
 
 

@@ -15,18 +15,28 @@ import pytest
 import pytest_asyncio
 
 from tests.support.headwater import Headwater
-from tests.support.openapi import Operations, document, with_ids
+from tests.support.openapi import SERVICE, Operations, document, with_ids
 from tests.support.service import make_key
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+__all__ = ["SERVICE"]  # of the module's instance
 
 OPEN: Final = ("/livez", "/readyz")
 SHARED: Final = {"model_id": "claude-sim", "tenant": "a"}
 # What the configured admin key alone may do, and no tenant's admin.
 OPERATORS: Final = "/v1/tenants/"
-SCOPES: Final = ("admin", "completions", "conversations")
+SCOPES: Final = ("admin", "completions", "conversations", "batches:approve")
 # The names of what belongs to a tenant, in paths and in bodies.
-OWNED: Final = {"key_id", "conversation_id", "completion_id", "response_id", "previous_response_id", "chat_id"}
+OWNED: Final = {
+    "key_id",
+    "conversation_id",
+    "completion_id",
+    "response_id",
+    "previous_response_id",
+    "chat_id",
+    "batch_id",
+}
 OPERATIONS: Final = Operations(document())
 
 
@@ -89,7 +99,9 @@ async def _things_of(client: httpx.AsyncClient) -> dict[str, str]:
     asked = {"model": "claude-sim", "max_tokens": 5, "stream": False, "input": "Hello"}
     completion = await client.post("/v1/completions", json=asked)
     response = await client.post("/v1/responses", json={"model": "claude-sim", "input": "Hello"})
-    for made in (key, conversation, completion, response):
+    item = {"custom_id": "1", "request": {"model": "claude-sim", "max_tokens": 5, "input": "Hello"}}
+    batch = await client.post("/v1/batches", json={"items": [item]})
+    for made in (key, conversation, completion, response, batch):
         assert made.is_success, made.text
     return {
         "key_id": key.json()["id"],
@@ -98,6 +110,7 @@ async def _things_of(client: httpx.AsyncClient) -> dict[str, str]:
         "response_id": response.json()["id"],
         "previous_response_id": response.json()["id"],
         "chat_id": "a-chat",
+        "batch_id": (await client.post(f"/v1/batches/{batch.json()['id']}/cancel")).json()["id"],  # so that it ends
     }
 
 

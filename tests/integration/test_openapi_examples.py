@@ -4,9 +4,11 @@ import pytest
 
 from app.openapi.document import EXAMPLES
 from tests.support.headwater import Headwater
-from tests.support.openapi import recorded
+from tests.support.openapi import SERVICE, recorded
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+__all__ = ["SERVICE"]  # of the module's instance
 
 
 async def test_the_service_answers_as_the_examples_say(headwater: Headwater) -> None:

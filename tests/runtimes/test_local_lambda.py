@@ -130,6 +130,12 @@ async def test_invoke_answers_or_promises(tmp_path: Path) -> None:
     assert _paths(tmp_path) == ["/events"] * 5
 
 
+async def test_what_does_not_stream_answers_an_event_with_json(tmp_path: Path) -> None:
+    async with running(tmp_path, front_door="http") as emulated:
+        assert (await _invoke(emulated, {"a": 1})).json()["body"] == '{"a": 1}'
+    assert _paths(tmp_path) == ["/events"]
+
+
 async def test_hooks_are_called_around_a_snapshot_and_not_again(tmp_path: Path) -> None:
     async with running(tmp_path, snapstart=True) as emulated, httpx.AsyncClient(timeout=60) as client:
         await emulated.service.take_snapshot()

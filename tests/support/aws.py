@@ -1,15 +1,16 @@
-"""The services of AWS that Headwater calls, over HTTP: Secrets Manager, Lambda's Invoke, credentials of a container."""
+"""The services of AWS that Headwater calls, over HTTP: secrets, Lambda's Invoke, Step Functions, credentials."""
 
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 REGION: Final = "eu-west-1"
 _TOKEN: Final = "the-container's-token"
+MACHINE: Final = f"arn:aws:states:{REGION}:123456789012:stateMachine:headwater-batches"
 
 
 def secret_arn(name: str) -> str:
@@ -19,6 +20,9 @@ def secret_arn(name: str) -> str:
 class Aws:
     """`secrets` are JSON objects by their ARNs. `invoked` has the payloads of Lambda's Invoke, oldest first.
 
+    `executions` are the statuses of MACHINE's executions by their names, and `answered` has what its tasks were told:
+    the token, and `success`, `heartbeat` or the error. It knows the tokens in `waiting`.
+
     `calls` counts the calls of each operation. Those named in `refused` are answered with a 403. With `delivered`, an
     Invoke is queued, and its caller told otherwise once that is set.
     """
@@ -27,6 +31,10 @@ class Aws:
         self.url = url
         self.secrets: dict[str, Any] = {}
         self.invoked: list[Any] = []
+        self.machines = {MACHINE}
+        self.executions: dict[str, str] = {}
+        self.waiting: set[str] = set()
+        self.answered: list[tuple[str, str]] = []
         self.calls: dict[str, int] = {}
         self.refused: set[str] = set()
         self.delivered: threading.Event | None = None
@@ -56,12 +64,47 @@ class Aws:
                 self.delivered.wait(20)
                 return 500, {"__type": "ServiceException"}
             return 202, None
+        if operation in _OF_STATES:
+            return _OF_STATES[operation](self, json.loads(body))
         return 200, {
             "AccessKeyId": self.key_id,
             "SecretAccessKey": "secret",
             "Token": "session",
             "Expiration": "2099-01-01T00:00:00Z",
         }
+
+
+def _start(aws: Aws, asked: dict[str, Any]) -> tuple[int, Any]:
+    if asked["stateMachineArn"] not in aws.machines:
+        return 400, {"__type": "StateMachineDoesNotExist"}
+    if asked["name"] in aws.executions:
+        return 400, {"__type": "ExecutionAlreadyExists"}
+    aws.executions[asked["name"]] = "RUNNING"
+    arn = asked["stateMachineArn"].replace("stateMachine", "execution")
+    return 200, {"executionArn": f"{arn}:{asked['name']}", "startDate": 0}
+
+
+def _describe(aws: Aws, asked: dict[str, Any]) -> tuple[int, Any]:
+    status = aws.executions.get(asked["executionArn"].rpartition(":")[2])
+    if status is None:
+        return 400, {"__type": "ExecutionDoesNotExist"}
+    return 200, {"executionArn": asked["executionArn"], "stateMachineArn": MACHINE, "startDate": 0, "status": status}
+
+
+def _answer(aws: Aws, asked: dict[str, Any], told: str) -> tuple[int, Any]:
+    if asked["taskToken"] not in aws.waiting:
+        return 400, {"__type": "TaskTimedOut"}
+    aws.answered.append((asked["taskToken"], told))
+    return 200, {}
+
+
+_OF_STATES: Final[dict[str, Callable[[Aws, dict[str, Any]], tuple[int, Any]]]] = {
+    "StartExecution": _start,
+    "DescribeExecution": _describe,
+    "SendTaskSuccess": lambda aws, asked: _answer(aws, asked, "success"),
+    "SendTaskFailure": lambda aws, asked: _answer(aws, asked, asked["error"]),
+    "SendTaskHeartbeat": lambda aws, asked: _answer(aws, asked, "heartbeat"),
+}
 
 
 @contextmanager

@@ -20,11 +20,18 @@ from pydantic import SecretStr
 from app.config import Settings
 from app.main import create_app
 from app.openapi.document import EXAMPLES
+from tests.support.aws import MACHINE
 from tests.support.headwater import Headwater, running
 from tests.support.postgres import Postgres
-from tests.support.service import ROOT
+from tests.support.service import ROOT, make_key
 
 DOCUMENT: Final = ROOT / "docs" / "openapi.json"
+# What the service has to have that is asked: an engine of batches, which cannot be reached.
+SERVICE: Final = {"workflow": MACHINE}
+_AWAITS_APPROVAL: Final = """
+    UPDATE batches SET status = 'awaiting_approval', finished_at = NULL, succeeded = succeeded + queued, queued = 0
+    WHERE id = %s RETURNING id
+"""
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 _UUID: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{8}-?[0-9a-f]{4}-?7[0-9a-f]{3}-?[0-9a-f]{4}-?[0-9a-f]{12}(?![0-9a-f])")
@@ -91,6 +98,9 @@ class _Talk:
         if response.headers["content-type"].startswith("text/event-stream"):
             self.files[f"{id}.sse"] = self._plain(response.text)
             return None
+        if response.headers["content-type"].startswith("application/jsonl"):
+            self.files[f"{id}.jsonl"] = self._plain(response.text)
+            return None
         if response.headers["content-type"].startswith("text/csv"):
             self.files[f"{id}.csv"] = self._plain(response.text.replace("\r\n", "\n"))
             return None
@@ -130,6 +140,7 @@ async def recorded(headwater: Headwater) -> dict[str, str]:
         await _dialects(talk)
         await _chat(talk)
         await _usage(talk)
+        await _batches(talk, headwater)
         talk.use(headwater.service.admin_key)
         await _limits(talk, key["id"])
         return talk.files
@@ -154,6 +165,28 @@ async def _completions(talk: _Talk) -> None:
     await talk.ask("get_completion", path=here)
     await talk.ask("stream_completion", path=here)
     await talk.ask("cancel_completion", path=here)
+
+
+async def _batches(talk: _Talk, headwater: Headwater) -> None:
+    """No engine works on them: what it would bring one to is put into its row."""
+    made = await talk.ask("create_batch", "native")
+    here = {"batch_id": made["id"]}
+    await talk.ask("cancel_batch", path=here)
+    await talk.ask("get_batch", path=here)
+    await talk.ask("list_batches")
+    await talk.ask("list_batch_results", path=here)
+    await talk.ask("stream_batch", path=here)
+    await talk.ask("retry_batch", path=here)
+    headwater.rows("UPDATE batches SET status = 'paused' WHERE id = %s RETURNING id", made["id"])
+    await talk.ask("resume_batch", path=here)
+    async with headwater.client(headwater.service.admin_key) as admin:
+        approving = await make_key(admin, "batches:approve", tenant="shop")
+    caller = talk.client.headers["authorization"].removeprefix("Bearer ")
+    talk.use(approving)
+    for decision in ("approve_batch", "reject_batch"):
+        headwater.rows(_AWAITS_APPROVAL, made["id"])
+        await talk.ask(decision, path=here)
+    talk.use(caller)
 
 
 async def _dialects(talk: _Talk) -> None:
@@ -200,7 +233,7 @@ async def _chat(talk: _Talk) -> None:
 async def _write() -> None:
     folder = Path(tempfile.mkdtemp(prefix="headwater-openapi-"))
     with Postgres() as postgres:
-        async with running(postgres, folder) as headwater:
+        async with running(postgres, folder, **SERVICE) as headwater:
             answers = await recorded(headwater)
     for name, text in answers.items():
         (EXAMPLES / name).write_text(text, encoding="utf-8")

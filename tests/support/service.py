@@ -101,7 +101,7 @@ class Services:
     ) -> Service:
         port = _free_port()
         whole = clean_environment(
-            **(environment or {}),
+            **{"AWS_EC2_METADATA_DISABLED": "true", **(environment or {})},  # nobody asks the machine for credentials
             DATABASE_URL=database_url or self._database_url,
             ANTHROPIC_BASE_URL=upstream_url or self._upstream_url,
             ANTHROPIC_API_KEY="the-upstreams-own-key",

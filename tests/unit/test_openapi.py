@@ -62,6 +62,7 @@ def test_every_recorded_answer_is_shown(made: dict[str, Any]) -> None:
                 kinds = response.get("content", {})
                 shown |= {f"{id}.json" for kind in kinds if kind == "application/json"}
                 shown |= {f"{id}.csv" for kind in kinds if kind == "text/csv"}
+                shown |= {f"{id}.jsonl" for kind in kinds if kind == "application/jsonl"}
                 shown |= {f"{id}.sse" for kind in kinds if kind == "text/event-stream"}
     assert {file.name for file in EXAMPLES.iterdir()} == shown
 
