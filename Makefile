@@ -168,6 +168,7 @@ IN_RUNTIME := boto3 botocore s3transfer jmespath python-dateutil six urllib3
 .PHONY: lock
 lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --group compare -c requirements/dev.txt -o requirements/compare.txt
 	$(COMPILE) pyproject.toml --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) pyproject.toml --group compat -c requirements/dev.txt -o requirements/compat.txt
 	$(COMPILE) pyproject.toml --group local -c requirements/dev.txt -o requirements/local.txt
@@ -194,6 +195,11 @@ lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 .venv/.bench: requirements/bench.txt .venv/.dev
 	@echo "Installing what draws and prints ..."
 	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/bench.txt || { $(UNINSTALLED); }
+	@touch $@
+
+.venv/.compare: requirements/compare.txt .venv/.tools
+	@echo "Installing what compares the homes ..."
+	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/compare.txt || { $(UNINSTALLED); }
 	@touch $@
 
 .venv/.local: requirements/local.txt .venv/.tools
