@@ -2,9 +2,9 @@
 
 A quantile has changed if the share of values below it has: the values of both are split at the quantile of both
 together, and the two shares are compared by Fisher's exact test, which assumes no distribution, with as many values as
-each `effective_n` says. All comparisons are made at once, so the p-values are corrected for their number: Y. Benjamini and
-D. Yekutieli (2001), whatever they have to do with each other. Where nothing has changed, one comparison of twenty says
-that something has.
+each `effective_n` says. All comparisons are made at once, so the p-values are corrected for their number, whatever they
+have to do with each other (Y. Benjamini and D. Yekutieli, 2001). Where nothing has changed, one comparison of twenty
+says that something has.
 """
 
 from collections.abc import Iterator, Sequence
