@@ -1,0 +1,76 @@
+"""The prices of one region, from `compare/prices.toml`."""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+PRICES: Final = Path(__file__).parents[1] / "prices.toml"
+
+
+class PriceError(ValueError):
+    """There is no such region or price in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars for a unit. Beyond the quantities of `steps` only the given share of it is asked."""
+
+    usd: float
+    source: str = "given by the user"
+    steps: tuple[tuple[float, float], ...] = ()
+
+    def of(self, quantity: float) -> float:
+        """What a quantity costs, each part of it at the share of its step."""
+        edges = [(0.0, 1.0), *self.steps, (float("inf"), 0.0)]
+        return self.usd * sum(
+            share * max(0.0, min(quantity, end) - begin)
+            for (begin, share), (end, _) in zip(edges, edges[1:], strict=False)
+        )
+
+
+@dataclass(frozen=True)
+class Prices:
+    region: str
+    hours: float
+    """A month has."""
+    _of_region: dict[str, dict[str, dict[str, Any]]] = field(repr=False)
+    _sources: dict[str, dict[str, Any]] = field(repr=False)
+
+    def of(self, group: str, name: str) -> Price:
+        """
+        Raises:
+            PriceError: the region has no such price.
+        """
+        entry = self._of_region.get(group, {}).get(name)
+        if entry is None:
+            raise PriceError(f"There is no price {group}.{name} for {self.region}: add it to the file of prices.")
+        source = self._sources[entry["source"]]
+        steps = tuple((step["beyond"], step["share"]) for step in entry.get("steps", ()))
+        return Price(float(entry["usd"]), f"{source['what']} ({source['read']})", steps)
+
+    @property
+    def unread(self) -> list[str]:
+        """Those that were put down from memory."""
+        return [
+            f"{group}.{name}"
+            for group, entries in self._of_region.items()
+            for name, entry in entries.items()
+            if entry["source"] == "long-standing"
+        ]
+
+
+def load(region: str, path: Path = PRICES) -> Prices:
+    """
+    Raises:
+        OSError: the file cannot be read.
+        PriceError: it has no such region, or is no TOML.
+    """
+    try:
+        table = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise PriceError(f"{path} is no TOML: {error}") from error
+    regions = [name for name, value in table.items() if isinstance(value, dict) and name != "sources"]
+    if region not in regions:
+        raise PriceError(f"There are no prices for {region!r}; {path.name} has those of {', '.join(regions)}.")
+    return Prices(region, float(table["hours_per_month"]), table[region], table["sources"])
