@@ -10,6 +10,7 @@ from typing import Final, Literal
 from compare.cost.prices import Price
 
 Home = Literal["lambda", "managed_instances", "fargate"]
+_HALF_A_CENT: Final = 0.005
 TITLES: Final[dict[Home, str]] = {
     "lambda": "Lambda",
     "managed_instances": "Lambda Managed Instances",
@@ -34,6 +35,11 @@ class Line:
     @property
     def usd(self) -> float:
         return self.price.of(self.quantity)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it comes to a cent, rounded."""
+        return self.usd >= _HALF_A_CENT
 
     @property
     def arithmetic(self) -> str:
@@ -61,7 +67,7 @@ class Bill:
     @property
     def shown(self) -> list[Line]:
         """What costs something, the home's own first."""
-        return sorted((line for line in self.lines if line.usd), key=lambda line: line.shared)
+        return sorted((line for line in self.lines if line.counts), key=lambda line: line.shared)
 
 
 def number(value: float) -> str:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from compare.cost.bill import number
 from compare.cost.workload import SECONDS_AN_HOUR, Workload
 
 
@@ -12,6 +13,12 @@ class Capacity:
 
     mean: float
     most: int
+
+    def told(self, what: str) -> str:
+        """For example `2 tasks`, or `2.5 tasks on the average (most 3)`."""
+        if self.mean == self.most:
+            return f"{self.most} {what}{'' if self.most == 1 else 's'}"
+        return f"{number(self.mean)} {what}s on the average (most {self.most})"
 
 
 def needed(workload: Workload, *, holds: int, headroom: float, least: int) -> Capacity:

@@ -8,11 +8,7 @@ Architecture = Literal["arm64", "x86"]
 FrontDoor = Literal["rest_api", "http_api", "function_url"]
 
 
-class _Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class OnLambda(_Choices):
+class OnLambda(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`memory` is MB. `provisioned` environments are kept ready all month; then there is no SnapStart.
 
     `versions` are those of which Lambda keeps a snapshot; `init_seconds` are billed for a start without one.
@@ -40,7 +36,7 @@ class OnLambda(_Choices):
         return self.memory / 1024
 
 
-class OnManagedInstances(_Choices):
+class OnManagedInstances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`price` is that of an instance and hour, where another one than `instance` of the prices is meant."""
 
     instance: str = "m7g.large"
@@ -54,7 +50,7 @@ class OnManagedInstances(_Choices):
         _check(self.streams_per_instance, self.headroom, self.least)
 
 
-class OnFargate(_Choices):
+class OnFargate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`vcpu` and `memory` (GB) are a task's, which holds `streams_per_task`; of these, `headroom` is left free.
 
     `least` tasks run always: two, so that one may be lost. `addresses` are the load balancer's public ones.
@@ -74,7 +70,7 @@ class OnFargate(_Choices):
             raise ValueError("A task has to have some vCPU and memory.")
 
 
-class Shared(_Choices):
+class Shared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What both homes stand on. `metrics` are CloudWatch's custom ones that a home writes."""
 
     nat_gateways: int = 1
@@ -83,7 +79,7 @@ class Shared(_Choices):
     metrics: int = 40
 
 
-class Deployment(_Choices):
+class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     region: str = "us-east-1"
     on_lambda: OnLambda = msgspec.field(default_factory=OnLambda, name="lambda")
     on_managed_instances: OnManagedInstances = msgspec.field(

@@ -16,7 +16,7 @@ def tasks(chosen: OnFargate, workload: Workload) -> Capacity:
 
 def lines(chosen: OnFargate, workload: Workload, prices: Prices) -> Iterator[Line]:
     running = tasks(chosen, workload)
-    hours = f"{number(running.mean)} tasks on the average (most {running.most}) x {number(prices.hours)} h"
+    hours = f"{running.told('task')} x {number(prices.hours)} h"
     yield Line(
         what="Fargate, vCPU",
         how=f"{hours} x {number(chosen.vcpu)} vCPU",

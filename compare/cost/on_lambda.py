@@ -43,7 +43,7 @@ def _requests(chosen: OnLambda, streams: float, prices: Prices) -> Line:
 
 def _on_demand(chosen: OnLambda, workload: Workload, prices: Prices) -> Iterator[Line]:
     price = prices.of("lambda", f"duration_{chosen.architecture}")
-    seconds = (workload.open_streams - ready(chosen, workload)) * SECONDS_AN_HOUR * prices.hours
+    seconds = beyond_ready(chosen, workload) * SECONDS_AN_HOUR * prices.hours
     whole = seconds * chosen.gigabytes
     free = min(whole, _FREE_GB_SECONDS) if chosen.free_tier else 0
     yield Line(
@@ -71,10 +71,10 @@ def _streams(chosen: OnLambda, workload: Workload, prices: Prices, seconds: floa
     return f"{number(workload.streams_per_hour * prices.hours)} streams x {number(workload.stream_seconds)} s"
 
 
-def ready(chosen: OnLambda, workload: Workload) -> float:
-    """Streams at once, on the average, that provisioned environments serve: as many as there are in each hour."""
-    served = [min(chosen.provisioned, workload.open_streams * factor) for factor in workload.shape]
-    return sum(served) / len(served)
+def beyond_ready(chosen: OnLambda, workload: Workload) -> float:
+    """Streams at once, on the average, for which no provisioned environment is left in their hour."""
+    beyond = [max(0.0, workload.open_streams * factor - chosen.provisioned) for factor in workload.shape]
+    return sum(beyond) / len(beyond)
 
 
 def _provisioned(chosen: OnLambda, workload: Workload, prices: Prices) -> Iterator[Line]:
@@ -86,7 +86,7 @@ def _provisioned(chosen: OnLambda, workload: Workload, prices: Prices) -> Iterat
         unit="GB-s",
         price=prices.of("lambda", f"provisioned_idle_{chosen.architecture}"),
     )
-    served = ready(chosen, workload)
+    served = workload.open_streams - beyond_ready(chosen, workload)
     yield Line(
         what="Provisioned concurrency, duration",
         how=f"{number(served)} at work on the average x {number(chosen.gigabytes)} GB x {number(seconds)} s",
@@ -100,7 +100,7 @@ def _snapstart(chosen: OnLambda, restores: float, prices: Prices) -> Iterator[Li
     seconds = SECONDS_AN_HOUR * prices.hours
     yield Line(
         what="SnapStart, snapshots kept",
-        how=f"{chosen.versions} versions x {number(chosen.gigabytes)} GB x {number(seconds)} s",
+        how=f"{chosen.versions} x {number(chosen.gigabytes)} GB x {number(seconds)} s",
         quantity=chosen.versions * chosen.gigabytes * seconds,
         unit="GB-s",
         price=prices.of("lambda", "snapstart_cache"),

@@ -1,4 +1,4 @@
-"""Lambda Managed Instances: many streams in one environment, on EC2 instances that Lambda runs for a share of their price."""
+"""Lambda Managed Instances: many streams in one environment, on EC2 instances that Lambda runs for a fee."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ def lines(chosen: OnManagedInstances, workload: Workload, prices: Prices) -> Ite
     capacity = needed(workload, holds=chosen.streams_per_instance, headroom=chosen.headroom, least=chosen.least)
     instances = Line(
         what=f"EC2 instances, {chosen.instance}",
-        how=f"{number(capacity.mean)} on the average (most {capacity.most}) x {number(prices.hours)} h",
+        how=f"{capacity.told('instance')} x {number(prices.hours)} h",
         quantity=capacity.mean * prices.hours,
         unit="hours",
         price=_price(chosen, prices),

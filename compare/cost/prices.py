@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +25,7 @@ class Price:
         """What a quantity costs, each part of it at the share of its step."""
         edges = [(0.0, 1.0), *self.steps, (float("inf"), 0.0)]
         return self.usd * sum(
-            share * max(0.0, min(quantity, end) - begin)
-            for (begin, share), (end, _) in zip(edges, edges[1:], strict=False)
+            share * max(0.0, min(quantity, end) - begin) for (begin, share), (end, _) in pairwise(edges)
         )
 
 

@@ -21,7 +21,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         bytes: sent to the client, of one stream.
         request_bytes: come from the client, of one request.
         log_bytes: written to the log for one stream, metrics included.
-        peak: streams in the busiest hour of a day over the mean of its hours, 1 (no difference) to 24 (all in one hour).
+        peak: streams in the busiest hour of a day over the mean of its hours, 1 (none is) to 24 (all in one hour).
         hours: streams of each hour, one after the other, where they are known; `peak` then follows from them.
         cold_share: of requests, those that start an environment of Lambda.
         longest_seconds: the longest stream, where it is known.

@@ -156,11 +156,11 @@ def test_a_line_shows_its_arithmetic(prices: Prices) -> None:
 
 
 def test_a_region_without_prices_is_told(tmp_path: Path) -> None:
-    with pytest.raises(PriceError, match="no prices for 'eu-west-1'; prices.toml has those of us-east-1"):
+    with pytest.raises(PriceError, match=r"no prices for 'eu-west-1'; prices\.toml has those of us-east-1"):
         load("eu-west-1")
     file = tmp_path / "prices.toml"
     file.write_text("hours_per_month = 730\n[sources]\n[eu-west-1.lambda]\n")
-    with pytest.raises(PriceError, match="no price lambda.requests for eu-west-1"):
+    with pytest.raises(PriceError, match=r"no price lambda\.requests for eu-west-1"):
         bill("lambda", Deployment(), SEEDS, load("eu-west-1", file))
     file.write_text("[")
     with pytest.raises(PriceError, match="is no TOML"):

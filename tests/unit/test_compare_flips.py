@@ -28,7 +28,7 @@ def test_a_function_url_against_two_tasks() -> None:
 
     (flip,) = found(deployment, workload)
 
-    # Both sides are straight: 30 s of 0.5 GB and a request for each stream, against what is fixed and 20 kB of an LCU's GB.
+    # Both are straight: a request and 30 s of 0.5 GB for each stream, against what is fixed and 20 kB of an LCU.
     of_stream = 730 * (30 * 0.5 * 0.0000133334 + 0.0000002)
     solved = (2 * TASK + BALANCER + ADDRESSES) / (of_stream - LCU * 20_000 / 1e9)
     assert flip.streams_per_hour == pytest.approx(solved, rel=1e-9)
@@ -58,7 +58,7 @@ def test_tasks_that_hold_one_stream_win_and_lose_at_each_step() -> None:
 
     several = found(deployment, workload, high=50)
 
-    # With n streams open, k tasks (k - 1 < n <= k) beat Lambda past the n at which their lines meet, if that is below k.
+    # With n streams open, k tasks (k - 1 < n <= k) beat Lambda past the n at which their lines meet, if it is below k.
     of_open = 730 * (3600 * 0.5 * 0.0000133334 + 0.0000002) - LCU / 3000
     meets = {k: (BALANCER + k * TASK) / of_open for k in range(1, 51)}
     solved = [at for k in (6, 7, 8, 9) for at in (meets[k], k)] + [meets[10]]
