@@ -3,6 +3,7 @@
 import click
 
 from compare.cost.command import cost
+from compare.report.command import report
 
 
 @click.group()
@@ -11,6 +12,7 @@ def main() -> None:
 
 
 main.add_command(cost)
+main.add_command(report)
 
 if __name__ == "__main__":
     main()

@@ -25,6 +25,7 @@ LEFT_OUT: Final = (
 _RANGE: Final = 100
 _MAP_SIDE: Final = 48
 _LONGEST: Final = 900.0
+_LENGTHS: Final = (1.0, 5.0, 20.0, 60.0, 300.0, 900.0)
 _SHORTEST: Final = 0.5
 
 
@@ -54,10 +55,19 @@ class CostMap(msgspec.Struct, frozen=True):
     cheapest: list[list[Home]]
 
 
+class OfLength(msgspec.Struct, frozen=True):
+    """`first` is the cheapest home of the least traffic that is looked at."""
+
+    seconds: float
+    first: Home
+    flips: list[Flip]
+
+
 class Answer(msgspec.Struct, frozen=True):
     """`curves` are points of streams an hour and dollars a month, without what all homes share.
 
-    `choice` is the cheapest home of those that can carry such streams.
+    `choice` is the cheapest home of those that can carry such streams. `unread_prices` are lines of bills whose prices
+    nobody looked up. `by_length` is the same of streams of other lengths.
     """
 
     region: str
@@ -70,6 +80,7 @@ class Answer(msgspec.Struct, frozen=True):
     would_change: list[str]
     bills: list[HomeBill]
     flips: list[Flip]
+    by_length: list[OfLength]
     curves: dict[Home, list[tuple[float, float]]]
     map: CostMap
     unread_prices: list[str]
@@ -101,9 +112,10 @@ def answer(deployment: Deployment, workload: Workload, prices: Prices, homes: tu
         would_change=advice.would_change(case),
         bills=[_shown(each) for each in bills.values()],
         flips=found,
+        by_length=[_of_length(length, deployment, workload, prices, homes) for length in _LENGTHS],
         curves={home: [(point, of_traffic[home](point)) for point in looked_at] for home in homes},
         map=_map(deployment, workload, prices, homes),
-        unread_prices=prices.unread,
+        unread_prices=sorted({line.what for each in bills.values() for line in each.shown if not line.price.read}),
         left_out=list(LEFT_OUT),
     )
 
@@ -123,11 +135,23 @@ def _map(deployment: Deployment, workload: Workload, prices: Prices, homes: tupl
     seconds = _even(_SHORTEST, _LONGEST)
     rows = []
     for length in seconds:
-        curves: dict[Home, Curve] = {
-            home: curve(home, deployment, workload.with_streams(1.0, length), prices) for home in homes
-        }
+        curves = _curves(length, deployment, workload, prices, homes)
         rows.append([cheapest(curves, point) for point in streams])
     return CostMap(streams, seconds, rows)
+
+
+def _of_length(
+    length: float, deployment: Deployment, workload: Workload, prices: Prices, homes: tuple[Home, ...]
+) -> OfLength:
+    curves, streams = _curves(length, deployment, workload, prices, homes), _even(*_range(workload))
+    return OfLength(length, cheapest(curves, streams[0]), flips(curves, streams))
+
+
+def _curves(
+    length: float, deployment: Deployment, workload: Workload, prices: Prices, homes: tuple[Home, ...]
+) -> dict[Home, Curve]:
+    of_length = workload.with_streams(workload.streams_per_hour, length)
+    return {home: curve(home, deployment, of_length, prices) for home in homes}
 
 
 def _even(low: float, high: float) -> list[float]:

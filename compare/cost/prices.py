@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+_FROM_MEMORY: Final = "long-standing"
 PRICES: Final = Path(__file__).parents[1] / "prices.toml"
 
 
@@ -15,10 +16,14 @@ class PriceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars for a unit. Beyond the quantities of `steps` only the given share of it is asked."""
+    """US dollars for a unit. Beyond the quantities of `steps` only the given share of it is asked.
+
+    `read` is whether somebody looked it up, rather than put it down from memory.
+    """
 
     usd: float
     source: str = "given by the user"
+    read: bool = True
     steps: tuple[tuple[float, float], ...] = ()
 
     def of(self, quantity: float) -> float:
@@ -47,17 +52,8 @@ class Prices:
             raise PriceError(f"There is no price {group}.{name} for {self.region}: add it to the file of prices.")
         source = self._sources[entry["source"]]
         steps = tuple((step["beyond"], step["share"]) for step in entry.get("steps", ()))
-        return Price(float(entry["usd"]), f"{source['what']} ({source['read']})", steps)
-
-    @property
-    def unread(self) -> list[str]:
-        """Those that were put down from memory."""
-        return [
-            f"{group}.{name}"
-            for group, entries in self._of_region.items()
-            for name, entry in entries.items()
-            if entry["source"] == "long-standing"
-        ]
+        told = f"{source['what']} ({source['read']})"
+        return Price(float(entry["usd"]), told, entry["source"] != _FROM_MEMORY, steps)
 
 
 def load(region: str, path: Path = PRICES) -> Prices:

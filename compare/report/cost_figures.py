@@ -4,14 +4,12 @@ from typing import Final
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.ticker import FuncFormatter
 
 from compare.cost.answer import HOMES, Answer
-from compare.cost.bill import TITLES, Home, number
+from compare.cost.bill import TITLES, Home
 from compare.report.figures import INK, Style, drawing, styles
 
 _STYLES: Final[dict[Home, Style]] = dict(zip(HOMES, styles(), strict=False))
-_PLAIN: Final = FuncFormatter(lambda value, _: number(value))
 
 
 def curves(answer: Answer) -> Markup:
@@ -26,33 +24,33 @@ def curves(answer: Answer) -> Markup:
         for flip in answer.flips:
             axes.plot([flip.streams_per_hour], [flip.usd], "o", color=INK, markersize=4.5)
         axes.axvline(answer.workload.streams_per_hour, color=INK, linewidth=0.8, linestyle=":")
-        axes.set(
-            xscale="log", yscale="log", xlabel="streams an hour (dotted: this traffic; dots: the cheapest changes)"
-        )
-        axes.set(ylabel="$ a month, without what they share")
-        axes.xaxis.set_major_formatter(_PLAIN)
-        axes.yaxis.set_major_formatter(_PLAIN)
+        drawn.logarithmic("x", "y")
+        axes.set_xlabel("streams an hour (dotted: this traffic; dots: the cheapest changes)")
+        axes.set_ylabel("$ a month, without what they share")
         axes.legend(loc="upper left")
     return drawn.svg
 
 
 def cost_map(answer: Answer) -> Markup:
     """The cheapest home by streams an hour and their length."""
-    says = "The cheapest home by how many streams there are an hour and how long they take; the text below says it too."
+    says = (
+        "The cheapest home by how many streams there are an hour and how long they take; the table below says it too."
+    )
     shown = answer.map
     with drawing("map", says, height=3.8) as drawn:
         axes = drawn.axes
-        for home in {each for row in shown.cheapest for each in row}:
+        for home in answer.curves:
             here = np.array([[each == home for each in row] for row in shown.cheapest], dtype=float)
+            if not here.any():
+                continue
             axes.contourf(
                 shown.streams_per_hour, shown.seconds, here, levels=[0.5, 1.5], colors=[_STYLES[home][0]], alpha=0.3
             )
             row, column = _middle(here)
             axes.text(shown.streams_per_hour[column], shown.seconds[row], TITLES[home], ha="center", va="center")
         axes.plot([answer.workload.streams_per_hour], [answer.workload.stream_seconds], "P", color=INK, markersize=8)
-        axes.set(xscale="log", yscale="log", xlabel="streams an hour (cross: this traffic)", ylabel="seconds a stream")
-        axes.xaxis.set_major_formatter(_PLAIN)
-        axes.yaxis.set_major_formatter(_PLAIN)
+        drawn.logarithmic("x", "y")
+        axes.set(xlabel="streams an hour (cross: this traffic)", ylabel="seconds a stream")
     return drawn.svg
 
 

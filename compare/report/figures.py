@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from compare.cost.bill import number
 
 INK: Final = "#010101"
 FAINT: Final = "#020202"
@@ -31,8 +34,15 @@ _STYLE: Final = Path(__file__).with_name("figures.mplstyle")
 _UNNAMED: Final = ("Creator", "Date", "Format", "Type")
 _WIDTH: Final = 5.8
 
+_ROOM: Final = 300
+# Longer names would leave no room for the figure; tables have them whole.
+_NAME: Final = 24
 Style = tuple[str, str | tuple[float, tuple[float, ...]], str]
 """Colour, dashes and mark of a series."""
+
+
+def short(name: str) -> str:
+    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
 
 
 def styles() -> Iterator[Style]:
@@ -46,6 +56,16 @@ class Drawing:
         self._figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         self.axes: Axes = self._figure.subplots()
         self.svg = Markup()
+
+    def logarithmic(self, *sides: Literal["x", "y"]) -> None:
+        """Scales of what is drawn so far, in plain numbers; with ticks at 2 and 5 too where there is room for them."""
+        for side in sides:
+            self.axes.set(**{f"{side}scale": "log"})
+            axis = self.axes.xaxis if side == "x" else self.axes.yaxis
+            low, high = axis.get_view_interval()
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < low * _ROOM else (1,)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+            axis.set_minor_locator(NullLocator())
 
     def finish(self, name: str, says: str) -> None:
         raw = io.BytesIO()

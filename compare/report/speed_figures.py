@@ -5,7 +5,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from compare.report.figures import drawing, styles
+from compare.report.figures import drawing, short, styles
 from compare.results import MEASURES, Distribution, Estimate, Measure, Target
 
 _QUANTILES: Final = ("p50", "p90", "p99", "p99.9")
@@ -26,8 +26,8 @@ def quantiles(measure: Measure, targets: Sequence[Target]) -> Markup:
                 axes.plot([low, high], [place, place], color=colour, linewidth=1.6, alpha=0.7)
                 axes.plot([estimate.value], [place], mark, color=colour, markersize=5)
                 axes.annotate(_QUANTILES[offset], (high, place), (4, -3), textcoords="offset points", fontsize=7.5)
-        axes.set_xscale("log")
-        axes.set_yticks([-row - 0.27 for row in range(len(measured))], [target.name for target in measured])
+        drawn.logarithmic("x")
+        axes.set_yticks([-row - 0.27 for row in range(len(measured))], [short(target.name) for target in measured])
         axes.set_xlabel("tokens a second" if measure == "tokens_per_second" else "ms")
         axes.grid(axis="y", visible=False)
     return drawn.svg
@@ -51,8 +51,8 @@ def shares(measure: Measure, targets: Sequence[Target]) -> Markup:
         axes = drawn.axes
         for target, (colour, dashes, _) in zip(measured, styles(), strict=False):
             edges, below = _curve(target.measures[measure])
-            axes.step(edges, below, where="post", color=colour, linestyle=dashes, label=target.name)
-        axes.set_xscale("log")
+            axes.step(edges, below, where="post", color=colour, linestyle=dashes, label=short(target.name))
+        drawn.logarithmic("x")
         axes.set(xlabel="ms", ylabel="share below, %", ylim=(0, 101))
         axes.legend(loc="lower right")
     return drawn.svg

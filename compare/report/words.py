@@ -17,8 +17,8 @@ _LIMITS_OF_COST: Final = (
 _LIMITS_OF_SPEED: Final = (
     "An interval says how far a quantile may be off by chance in a run like this one. It says nothing of other hours, "
     "other networks or another model.",
-    "Targets on one machine take CPU from each other and from the load: such a run shows that it works and what differs "
-    "much, not what AWS would do.",
+    "Targets on one machine take CPU from each other and from the load: such a run shows that it works and what "
+    "differs much, not what AWS would do.",
 )
 
 
@@ -72,7 +72,9 @@ def warnings(results: Results | None, answer: Answer | None) -> list[str]:
     if results and results.limits.stopped_by:
         told.append(f"The run was ended before its load was over ({results.limits.stopped_by}).")
     if answer and answer.unread_prices:
-        told.append(f"These prices were put down from memory, check them: {', '.join(answer.unread_prices)}.")
+        told.append(
+            f"The prices of these lines were put down from memory, check them: {', '.join(answer.unread_prices)}."
+        )
     return told
 
 
