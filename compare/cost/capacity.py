@@ -2,9 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from compare.cost.bill import number
 from compare.cost.workload import SECONDS_AN_HOUR, Workload
+
+# So that what fills a task exactly needs no second one, for a rounding error.
+_EXACT: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +30,8 @@ def needed(workload: Workload, *, holds: int, headroom: float, least: int) -> Ca
 
     With 100 streams at once, three standard deviations of a Poisson process are 30 %.
     """
-    room = holds * (1 - headroom)
-    hours = [max(least, math.ceil(workload.open_streams * factor / room - 1e-9)) for factor in workload.shape]
+    full = workload.open_streams / (holds * (1 - headroom))
+    hours = [max(least, math.ceil(full * factor - _EXACT)) for factor in workload.shape]
     return Capacity(sum(hours) / len(hours), max(hours))
 
 

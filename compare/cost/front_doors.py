@@ -37,11 +37,12 @@ def load_balancer(workload: Workload, addresses: int, prices: Prices) -> Iterato
     yield Line(
         what="Load balancer", quantity=prices.hours, unit="hours", price=prices.of("front_doors", "load_balancer")
     )
-    mean = sum(lcu(workload, factor) for factor in workload.shape) / len(workload.shape)
+    # Each dimension follows the hours alike, so that the mean of the hours is that of the mean's hour.
+    units = lcu(workload)
     yield Line(
         what="Load balancer, capacity (LCU)",
-        how=f"{number(mean)} LCU (largest of new, open and bytes, by the hour) x {number(prices.hours)} h",
-        quantity=mean * prices.hours,
+        how=f"{number(units)} LCU (the largest of new, open and bytes) x {number(prices.hours)} h",
+        quantity=units * prices.hours,
         unit="LCU-hours",
         price=prices.of("front_doors", "load_balancer_capacity"),
     )
@@ -54,9 +55,9 @@ def load_balancer(workload: Workload, addresses: int, prices: Prices) -> Iterato
     )
 
 
-def lcu(workload: Workload, factor: float = 1.0) -> float:
-    """In an hour with `factor` times the mean's streams, each of which comes on a connection of its own."""
-    return factor * max(
+def lcu(workload: Workload) -> float:
+    """In an hour like the mean of all, where each stream comes on a connection of its own."""
+    return max(
         workload.streams_per_hour / SECONDS_AN_HOUR / _LCU_NEW_A_SECOND,
         workload.open_streams / _LCU_OPEN,
         workload.streams_per_hour * (workload.bytes + workload.request_bytes) / _LCU_BYTES_AN_HOUR,

@@ -73,6 +73,8 @@ def _streams(chosen: OnLambda, workload: Workload, prices: Prices, seconds: floa
 
 def beyond_ready(chosen: OnLambda, workload: Workload) -> float:
     """Streams at once, on the average, for which no provisioned environment is left in their hour."""
+    if not chosen.provisioned:
+        return workload.open_streams
     beyond = [max(0.0, workload.open_streams * factor - chosen.provisioned) for factor in workload.shape]
     return sum(beyond) / len(beyond)
 

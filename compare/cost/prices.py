@@ -11,7 +11,7 @@ PRICES: Final = Path(__file__).parents[1] / "prices.toml"
 
 
 class PriceError(ValueError):
-    """There is no such region or price in the file."""
+    """There is no such region or price in the file, or it is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Price:
 
     def of(self, quantity: float) -> float:
         """What a quantity costs, each part of it at the share of its step."""
+        if not self.steps:
+            return self.usd * quantity
         edges = [(0.0, 1.0), *self.steps, (float("inf"), 0.0)]
         return self.usd * sum(
             share * max(0.0, min(quantity, end) - begin) for (begin, share), (end, _) in pairwise(edges)
@@ -39,34 +41,42 @@ class Prices:
     region: str
     hours: float
     """A month has."""
-    _of_region: dict[str, dict[str, dict[str, Any]]] = field(repr=False)
-    _sources: dict[str, dict[str, Any]] = field(repr=False)
+    _each: dict[tuple[str, str], Price] = field(repr=False)
 
     def of(self, group: str, name: str) -> Price:
         """
         Raises:
             PriceError: the region has no such price.
         """
-        entry = self._of_region.get(group, {}).get(name)
-        if entry is None:
+        price = self._each.get((group, name))
+        if price is None:
             raise PriceError(f"There is no price {group}.{name} for {self.region}: add it to the file of prices.")
-        source = self._sources[entry["source"]]
-        steps = tuple((step["beyond"], step["share"]) for step in entry.get("steps", ()))
-        told = f"{source['what']} ({source['read']})"
-        return Price(float(entry["usd"]), told, entry["source"] != _FROM_MEMORY, steps)
+        return price
 
 
 def load(region: str, path: Path = PRICES) -> Prices:
     """
     Raises:
         OSError: the file cannot be read.
-        PriceError: it has no such region, or is no TOML.
+        PriceError: it has no such region, or is no file of prices.
     """
     try:
         table = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise PriceError(f"{path} is no TOML: {error}") from error
-    regions = [name for name, value in table.items() if isinstance(value, dict) and name != "sources"]
-    if region not in regions:
-        raise PriceError(f"There are no prices for {region!r}; {path.name} has those of {', '.join(regions)}.")
-    return Prices(region, float(table["hours_per_month"]), table[region], table["sources"])
+        regions = [name for name, value in table.items() if isinstance(value, dict) and name != "sources"]
+        if region not in regions:
+            raise PriceError(f"There are no prices for {region!r}; {path.name} has those of {', '.join(regions)}.")
+        each = {
+            (group, name): _price(entry, table["sources"])
+            for group, entries in table[region].items()
+            for name, entry in entries.items()
+        }
+        return Prices(region, float(table["hours_per_month"]), each)
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise PriceError(f"{path} is no file of prices: {error!r}") from error
+
+
+def _price(entry: dict[str, Any], sources: dict[str, Any]) -> Price:
+    source = sources[entry["source"]]
+    steps = tuple((step["beyond"], step["share"]) for step in entry.get("steps", ()))
+    told = f"{source['what']} ({source['read']})"
+    return Price(float(entry["usd"]), told, entry["source"] != _FROM_MEMORY, steps)

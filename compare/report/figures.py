@@ -88,7 +88,7 @@ def _inline(svg: str, name: str, says: str) -> Markup:
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, variable)
     used = set(re.findall(r"#([\w-]+)[\")]", body))
-    body = re.sub(r' id="([\w-]+)"', lambda found: found[0] if found[1] in used else "", body)
+    body = re.sub(r' id="([\w.-]+)"', lambda found: found[0] if found[1] in used else "", body)
     body = re.sub(r' (width|height)="[\d.]+pt"', "", body, count=2)
     label = f'<svg role="img" aria-labelledby="{name}-says"'
     # What is not ours in it, names of targets, was escaped by Matplotlib.

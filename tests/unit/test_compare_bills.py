@@ -163,7 +163,7 @@ def test_a_region_without_prices_is_told(tmp_path: Path) -> None:
     with pytest.raises(PriceError, match=r"no price lambda\.requests for eu-west-1"):
         bill("lambda", Deployment(), SEEDS, load("eu-west-1", file))
     file.write_text("[")
-    with pytest.raises(PriceError, match="is no TOML"):
+    with pytest.raises(PriceError, match="is no file of prices"):
         load("eu-west-1", file)
 
 
