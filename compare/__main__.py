@@ -3,7 +3,8 @@
 import click
 
 from compare.cost.command import cost
-from compare.report.command import report
+from compare.load.command import run
+from compare.report.command import diff, report
 
 
 @click.group()
@@ -11,8 +12,8 @@ def main() -> None:
     """Compare the homes of one image: their speed, their failures and what they cost."""
 
 
-main.add_command(cost)
-main.add_command(report)
+for command in (run, report, diff, cost):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -5,7 +5,8 @@ from typing import Final
 from compare.cost.answer import Answer
 from compare.cost.bill import number
 from compare.cost.deployment import OnLambda
-from compare.results import Distribution, Measure, Results, Target
+from compare.measures.difference import between
+from compare.results import Measure, Results, Target
 
 Pairs = list[tuple[str, str]]
 
@@ -45,19 +46,14 @@ def _faster(measure: Measure, begins: str, results: Results) -> list[str]:
 
 
 def _difference(measure: Measure, measured: list[Target]) -> str:
-    """Between the fastest two: told only where their intervals have nothing in common."""
+    """Between the medians of the fastest two."""
     ranked = sorted(measured, key=lambda each: each.measures[measure].p50.value)
     if len(ranked) == 1:
         return ""
-    first, second = (each.measures[measure] for each in ranked[:2])
-    if _apart(first, second):
-        return f"; {ranked[0].name} is the faster"
-    return "; that is no difference that this run could tell"
-
-
-def _apart(first: Distribution, second: Distribution) -> bool:
-    high, low = first.p50.high, second.p50.low
-    return high is not None and low is not None and high < low
+    found = (each for each in between([(ranked[0], ranked[1])]) if (each.measure, each.what) == (measure, "p50"))
+    if any(each.beyond_noise for each in found):
+        return f"; {ranked[0].name} is the fastest"
+    return f"; between {ranked[0].name} and {ranked[1].name} that is no difference that this run could tell"
 
 
 def _failures(results: Results) -> list[str]:

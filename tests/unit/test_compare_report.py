@@ -71,7 +71,7 @@ def test_the_answer_comes_first() -> None:
 
     assert answer_to(measured).sentence in found.text
     assert found.text.index(answer_to(measured).sentence) < found.text.index("Speed")
-    assert "fargate is the faster" in found.text
+    assert "fargate is the fastest" in found.text
     assert "10 of 1010 to lambda" in found.text
 
 
