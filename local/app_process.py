@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import IO
 
 from app.config import Settings
 from local.processes import Child, running
@@ -26,21 +27,28 @@ _MAINTENANCE = ["--schedule", "60", '{"headwater": "maintenance"}']
 
 
 @contextmanager
-def running_app(settings: Settings, given: Mapping[str, str], *, port: int, reload: bool) -> Iterator[Child]:
+def running_app(
+    settings: Settings, given: Mapping[str, str], *, port: int, reload: bool = False, log: IO[bytes] | None = None
+) -> Iterator[Child]:
+    """What it says goes to `log`, or to the terminal."""
     grace = settings.drain_grace if "drain_grace" in settings.model_fields_set else _DRAIN_GRACE
     environment = {**os.environ, **given, "HEADWATER_PORT": str(port), "HEADWATER_DRAIN_GRACE": str(grace)}
     command = _reloading(settings, port) if reload else [sys.executable, "-m", "app"]
-    with running("The app", command, environment, dies_with_us=True, patience=grace + _LAST_EVENTS) as app:
+    patience = grace + _LAST_EVENTS
+    with running("The app", command, environment, log=log, dies_with_us=True, patience=patience) as app:
         yield app
 
 
 @contextmanager
-def running_function(settings: Settings, given: Mapping[str, str], *, port: int) -> Iterator[Child]:
-    """The app in environments of a local Lambda, which come and go with the requests."""
+def running_function(
+    settings: Settings, given: Mapping[str, str], *, port: int, log: IO[bytes] | None = None
+) -> Iterator[Child]:
+    """The app in environments of a local Lambda, which come and go with the requests; with `log` as above."""
     environment = {**os.environ, **given, **_FUNCTION, "HEADWATER_HOST": "127.0.0.1"}
     where = ["--host", settings.host, "--port", str(port), "--port-variable", "HEADWATER_PORT", *_MAINTENANCE]
     command = [sys.executable, "-m", "local.aws_lambda", *where, "--", sys.executable, "-m", "app"]
-    with running("The local Lambda", command, environment, dies_with_us=True, patience=_LAST_ENVIRONMENTS) as emulator:
+    patience = _LAST_ENVIRONMENTS
+    with running("The local Lambda", command, environment, log=log, dies_with_us=True, patience=patience) as emulator:
         yield emulator
 
 

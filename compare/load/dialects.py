@@ -5,6 +5,7 @@ an answer looks like one. It lies in one line.
 """
 
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -46,9 +47,9 @@ def _responses(model: str, text: str, max_tokens: int) -> dict[str, Any]:
 
 
 def _page(_model: str, text: str, _max_tokens: int) -> dict[str, Any]:
-    """A page names no model and no length: the service's settings do."""
+    """A new chat. A page names no model and no length: the service's settings do."""
     message = {"id": "question", "role": "user", "parts": [{"type": "text", "text": text}]}
-    return {"messages": [message], "trigger": "submit-message"}
+    return {"id": secrets.token_hex(8), "messages": [message], "trigger": "submit-message"}
 
 
 DIALECTS: Final = {
