@@ -15,12 +15,12 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def write(results: Results | None, answer: Answer | None, html: Path) -> Path:
-    """Write both, and say where the JSON is: beside the page, by the same name.
+    """Write both, and say where the JSON is: beside the page, as NAME.report.json, for a run may be in NAME.json.
 
     Raises:
         OSError: they cannot be written.
     """
     html.write_text(page(results, answer), encoding="utf-8")
-    beside = html.with_suffix(".json")
+    beside = html.with_suffix(".report.json")
     beside.write_bytes(msgspec.json.format(msgspec.json.encode(Report(results, answer))) + b"\n")
     return beside
