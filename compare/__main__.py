@@ -2,7 +2,9 @@
 
 import click
 
+from compare.cost.command import cost
 from compare.load.command import run
+from compare.report.command import diff, report
 
 
 @click.group()
@@ -10,7 +12,8 @@ def main() -> None:
     """Compare the homes of one image: their speed, their failures and what they cost."""
 
 
-main.add_command(run)
+for command in (run, report, diff, cost):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -88,6 +88,7 @@ def _compare(urls: Mapping[str, str], key: str, load: list[str], output: Path) -
     targets = [argument for home, url in urls.items() for argument in ("--target", f"{home}={url}")]
     measured = [*targets, "--model", _MODEL, *load, "--output", str(output)]
     _run(["run", *measured], {"COMPARE_KEY": key})
+    _run(["report", str(output), "--html", str(output.with_suffix(".html"))], {})
 
 
 def _run(arguments: list[str], environment: Mapping[str, str]) -> None:
