@@ -40,14 +40,14 @@ _ENVIRONMENTS: Final = ("--init-timeout", "60")
 @click.option("--seconds", default=70.0, show_default=True, help="Of the load.")
 @click.option("--rate", default=1.5, show_default=True, help="Requests a second to each home.")
 @click.option("--profile", default="ramp", show_default=True, help="One of those of `python -m compare run`.")
-@click.option("--output", default="compare.json", type=click.Path(path_type=Path, resolve_path=True), show_default=True)
-def main(data: Path, seconds: float, rate: float, profile: str, output: Path) -> None:
+def main(data: Path, seconds: float, rate: float, profile: str) -> None:
+    """The results are in the folder of the data, with the report beside them."""
     with open_data_folder(data) as folder:
         if not folder.first:
             raise LaunchError(f"A comparison already runs on {folder.path}.")
         click.echo("Starting both homes ...")
         with _both(folder) as (urls, key):
-            _compare(urls, key, ["--seconds", str(seconds), "--rate", str(rate), "--profile", profile], output)
+            _compare(urls, key, ["--seconds", str(seconds), "--rate", str(rate), "--profile", profile], data)
 
 
 @contextmanager
@@ -83,12 +83,13 @@ def _wait_until_ready(urls: Mapping[str, str], children: list[Child], folder: Da
             )
 
 
-def _compare(urls: Mapping[str, str], key: str, load: list[str], output: Path) -> None:
+def _compare(urls: Mapping[str, str], key: str, load: list[str], folder: Path) -> None:
     """Raises: LaunchError: it did not come to an end."""
+    output = folder / "results.json"
     targets = [argument for home, url in urls.items() for argument in ("--target", f"{home}={url}")]
     measured = [*targets, "--model", _MODEL, *load, "--output", str(output)]
     _run(["run", *measured], {"COMPARE_KEY": key})
-    _run(["report", str(output), "--html", str(output.with_suffix(".html"))], {})
+    _run(["report", str(output), "--html", str(folder / "report.html")], {})
 
 
 def _run(arguments: list[str], environment: Mapping[str, str]) -> None:
