@@ -45,6 +45,10 @@ images:  ## Build the image of both homes and that of the buffered route (needs 
 	docker build --quiet --network host --tag headwater .
 	docker build --quiet --network host --tag headwater-buffered --file Dockerfile.lambda .
 
+.PHONY: compare
+compare: .venv/.compare  ## Measure both homes on this machine under the same load, and write a report (two minutes)
+	@exec $(PY) -m local.comparison
+
 # --- Checking ---
 
 # Apart: what is promised of start and end is promised of a machine that is not busy with other tests.

@@ -8,7 +8,7 @@ import click
 import psutil
 from tabulate import tabulate
 
-from bench import figures, held, many, report, start, unread
+from bench import client, figures, held, many, report, start, unread
 from bench.modes import MODES, Measured, Mode, measure, warm
 from bench.servers import HOST, SERVERS, Running, Server, nginx_program, peer, python, wait_for
 from local.addresses import free_port
@@ -80,6 +80,12 @@ def starts(rounds: int) -> None:
 def unread_streams() -> None:
     """What readers that never read do to the others."""
     _print(unread.told(unread.measure(_OURS)))
+
+
+@main.command("client")
+def comparisons_client() -> None:
+    """The comparison's client with a thousand streams."""
+    _print(client.told(client.measure()))
 
 
 def _print(rows: Sequence[dict[str, str]]) -> None:

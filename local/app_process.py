@@ -41,11 +41,19 @@ def running_app(
 
 @contextmanager
 def running_function(
-    settings: Settings, given: Mapping[str, str], *, port: int, log: IO[bytes] | None = None
+    settings: Settings,
+    given: Mapping[str, str],
+    *,
+    port: int,
+    log: IO[bytes] | None = None,
+    options: Sequence[str] = (),
 ) -> Iterator[Child]:
-    """The app in environments of a local Lambda, which come and go with the requests; with `log` as above."""
+    """The app in environments of a local Lambda, which come and go with the requests.
+
+    `log` as above; `options` are further ones of `python -m local.aws_lambda`.
+    """
     environment = {**os.environ, **given, **_FUNCTION, "HEADWATER_HOST": "127.0.0.1"}
-    where = ["--host", settings.host, "--port", str(port), "--port-variable", "HEADWATER_PORT", *_MAINTENANCE]
+    where = ["--host", settings.host, "--port", str(port), "--port-variable", "HEADWATER_PORT", *_MAINTENANCE, *options]
     command = [sys.executable, "-m", "local.aws_lambda", *where, "--", sys.executable, "-m", "app"]
     patience = _LAST_ENVIRONMENTS
     with running("The local Lambda", command, environment, log=log, dies_with_us=True, patience=patience) as emulator:

@@ -31,20 +31,23 @@ _READY_WITHIN: Final = 60.0
 # An answer of a second, begun after a third of one.
 _MODEL: Final = "sim-ok?first_ms=300&rate=40&tokens=40"
 
+# On Lambda each environment has a CPU of its own to start with; here those that start together share this machine's.
+_ENVIRONMENTS: Final = ("--init-timeout", "60")
+
 
 @click.command(help=__doc__)
 @click.option("--data", default=".data/compare", type=click.Path(path_type=Path, resolve_path=True), show_default=True)
-@click.option("--seconds", default=75.0, show_default=True, help="Of the load.")
-@click.option("--rate", default=2.0, show_default=True, help="Requests a second to each home.")
+@click.option("--seconds", default=70.0, show_default=True, help="Of the load.")
+@click.option("--rate", default=1.5, show_default=True, help="Requests a second to each home.")
 @click.option("--profile", default="ramp", show_default=True, help="One of those of `python -m compare run`.")
-@click.option("--output", default="compare.json", type=click.Path(path_type=Path, resolve_path=True), show_default=True)
-def main(data: Path, seconds: float, rate: float, profile: str, output: Path) -> None:
+def main(data: Path, seconds: float, rate: float, profile: str) -> None:
+    """The results are in the folder of the data, with the report beside them."""
     with open_data_folder(data) as folder:
         if not folder.first:
             raise LaunchError(f"A comparison already runs on {folder.path}.")
         click.echo("Starting both homes ...")
         with _both(folder) as (urls, key):
-            _compare(urls, key, ["--seconds", str(seconds), "--rate", str(rate), "--profile", profile], output)
+            _compare(urls, key, ["--seconds", str(seconds), "--rate", str(rate), "--profile", profile], data)
 
 
 @contextmanager
@@ -65,7 +68,7 @@ def _both(folder: DataFolder) -> Iterator[tuple[Mapping[str, str], str]]:
         ports = {home: free_port(_HOST) for home in ("fargate", "lambda")}
         logs = {home: stack.enter_context((folder.path / f"{home}.log").open("wb")) for home in ports}
         task = running_app(settings, {**given, "HEADWATER_HOME": "fargate"}, port=ports["fargate"], log=logs["fargate"])
-        function = running_function(settings, given, port=ports["lambda"], log=logs["lambda"])
+        function = running_function(settings, given, port=ports["lambda"], log=logs["lambda"], options=_ENVIRONMENTS)
         children = [stack.enter_context(task), stack.enter_context(function), *source.server, *store.server]
         urls = {home: url_of(_HOST, port) for home, port in ports.items()}
         _wait_until_ready(urls, children, folder)
@@ -80,12 +83,13 @@ def _wait_until_ready(urls: Mapping[str, str], children: list[Child], folder: Da
             )
 
 
-def _compare(urls: Mapping[str, str], key: str, load: list[str], output: Path) -> None:
+def _compare(urls: Mapping[str, str], key: str, load: list[str], folder: Path) -> None:
     """Raises: LaunchError: it did not come to an end."""
+    output = folder / "results.json"
     targets = [argument for home, url in urls.items() for argument in ("--target", f"{home}={url}")]
     measured = [*targets, "--model", _MODEL, *load, "--output", str(output)]
     _run(["run", *measured], {"COMPARE_KEY": key})
-    _run(["report", str(output), "--html", str(output.with_suffix(".html"))], {})
+    _run(["report", str(output), "--html", str(folder / "report.html")], {})
 
 
 def _run(arguments: list[str], environment: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ _ID: Final = b"\nid: "
 
 
 class Answer:
-    """Fed with the bytes of a body as they come. Moments are seconds of the loop's clock.
+    """Fed with the bytes of a body as they come. Moments are seconds of the monotonic clock.
 
     `ended` is None until the terminal event has come; then it is "whole" or the kind of the error that was told.
     """

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -22,7 +23,7 @@ _WORDS: Final = ("river", "source", "stone", "spring", "valley", "water", "bridg
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How it went: "whole", "cut" or the kind of an error. Moments are seconds of the loop's clock."""
+    """How it went: "whole", "cut" or the kind of an error. Moments are seconds of the monotonic clock."""
 
     how: str
     due: float
@@ -41,11 +42,10 @@ class Asker:
     patience: float
 
     async def ask(self, address: Address, turn: Turn, due: float, gap: Callable[[float, float], None]) -> Outcome:
-        loop = asyncio.get_running_loop()
         answer = Answer(self.dialect, gap)
-        sent, how, resumes = loop.time(), "timeout", 0
+        sent, how, resumes = time.monotonic(), "timeout", 0
         try:
-            async with asyncio.timeout_at(due + self.patience):
+            async with asyncio.timeout(due + self.patience - time.monotonic()):
                 how = await exchange(address, self._request(address, turn), answer)
                 while how == CUT and answer.resumable and resumes < _RESUMES:
                     await asyncio.sleep(_PAUSE)
@@ -55,7 +55,7 @@ class Asker:
             how = "timeout"
         # A service that cannot tell the rest of a stream has cut it.
         how = CUT if resumes and how.startswith("http_") else how
-        return Outcome(how, due, sent, loop.time(), resumes > 0, answer)
+        return Outcome(how, due, sent, time.monotonic(), resumes > 0, answer)
 
     def _request(self, address: Address, turn: Turn) -> bytes:
         body = self.dialect.body(self.model, _text(turn.input_tokens), turn.output_tokens)

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from typing import Final, cast
 
 import httptools
@@ -17,14 +18,13 @@ class _Reading(asyncio.Protocol):
     """Feeds `answer`; `over` has how it went once the connection is of no more use."""
 
     def __init__(self, request: bytes, answer: Answer) -> None:
-        self._loop = asyncio.get_running_loop()
         self._request = request
         self._answer = answer
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[bytes, bytes] = {}
         self._status = 0
         self._now = 0.0
-        self.over: asyncio.Future[str] = self._loop.create_future()
+        self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     # -- of the connection
 
@@ -33,7 +33,7 @@ class _Reading(asyncio.Protocol):
         self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        self._now = self._loop.time()
+        self._now = time.monotonic()  # the loop's own clock has whole milliseconds
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:

@@ -11,8 +11,8 @@ from compare.results import MEASURES, Counts, Distribution, Measure, Starts, Tar
 
 
 class Record:
-    """Grows with each stream that ends. `zero` is the moment of the run's beginning by the loop's clock, and what was
-    due less than `warmup` seconds later is not recorded.
+    """Grows with each stream that ends. `zero` is when the run began, by the monotonic clock; what was due less than
+    `warmup` seconds later is not recorded.
     """
 
     def __init__(self, address: Address, zero: float, warmup: float) -> None:

@@ -1,6 +1,7 @@
 """All arrivals of a profile at all targets, each at its moment, whatever became of the ones before."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from itertools import cycle, islice
 
@@ -17,8 +18,7 @@ class Runner:
     def __init__(
         self, addresses: Sequence[Address], arrivals: Sequence[Arrival], asker: Asker, budget: Budget, warmup: float
     ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._zero = self._loop.time()
+        self._zero = time.monotonic()
         self._arrivals = arrivals
         self._asker = asker
         self._budget = budget
@@ -28,7 +28,7 @@ class Runner:
 
     @property
     def elapsed(self) -> float:
-        return self._loop.time() - self._zero
+        return time.monotonic() - self._zero
 
     @property
     def open(self) -> int:
@@ -36,7 +36,7 @@ class Runner:
 
     async def run(self) -> None:
         """Until the last stream has ended, which is at most `patience` after the last was due; or an interrupt."""
-        self._running = self._loop.create_task(self._run())
+        self._running = asyncio.get_running_loop().create_task(self._run())
         await asyncio.wait([self._running])
         if not self._running.cancelled():
             self._running.result()
@@ -75,4 +75,4 @@ class Runner:
             due = outcome.over
 
     async def _until(self, moment: float) -> None:
-        await asyncio.sleep(moment - self._loop.time())
+        await asyncio.sleep(moment - time.monotonic())

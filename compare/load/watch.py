@@ -31,11 +31,10 @@ class Watch:
         self._ticking.cancel()
 
     async def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + _EVERY
+            due = time.monotonic() + _EVERY
             await asyncio.sleep(_EVERY)
-            self._late.append((loop.time() - due) * 1000)
+            self._late.append((time.monotonic() - due) * 1000)
 
     def told(self) -> Client:
         """A share of one core since the beginning, and milliseconds."""
