@@ -59,12 +59,18 @@ test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the databas
 	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
 
 .PHONY: test-all
-test-all: pgbouncer $(OLD_SDK)/.installed test .venv/.compat  ## Run the tests, and those that need PgBouncer, clients or much time
+test-all: pgbouncer chromium $(OLD_SDK)/.installed test .venv/.compat  ## Run the tests, and those that need PgBouncer, Chromium, clients or much time
 	PATH="$$PATH:/usr/sbin" $(PY) -m pytest -m "pgbouncer or compat or slow" --ignore tests/infra
 
 .PHONY: test-runtimes
 test-runtimes: .venv/.dev adapter images  ## Run one suite on every home: processes, containers, Lambda (needs Docker, Rust)
 	$(PY) -m pytest tests/runtimes/homes
+
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+	  echo "Chromium is missing, which opens the report: install it (Debian: apt-get install chromium)." >&2; \
+	  exit 1; }
 
 .PHONY: pgbouncer
 pgbouncer:
