@@ -54,6 +54,7 @@ def test_streams_over_15_minutes_have_one_home() -> None:
     ("workload", "on_lambda", "words"),
     [
         (Workload(streams_per_hour=2), OnLambda(), "there is less than one stream"),
+        (Workload(streams_per_hour=900, peak=1.5), OnLambda(), "The traffic is steady"),
         (Workload(peak=8), OnLambda(), "The busiest hour has 8 times the mean"),
         (Workload(streams_per_hour=200_000), OnLambda(), "more than the 1000 environments"),
         (Workload(), OnLambda(provisioned=10), "Provisioned concurrency is"),
@@ -63,7 +64,7 @@ def test_streams_over_15_minutes_have_one_home() -> None:
 )
 def test_signals_of_the_traffic_are_told(workload: Workload, on_lambda: OnLambda, words: str) -> None:
     with_signal = told(workload, Deployment(on_lambda=on_lambda))
-    without = told(Workload(streams_per_hour=2000, stream_seconds=60, peak=1))
+    without = told(Workload(streams_per_hour=2000, stream_seconds=60, peak=2.5))
 
     assert any(words in text for text in [*with_signal.reasons, *with_signal.would_change])
     assert not any(words in text for text in [*without.reasons, *without.would_change])
