@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ import click
 
 from app.config import Settings
 from local.addresses import free_port, url_of
-from local.api import is_ready, make_key
+from local.api import call, is_ready, make_key
 from local.app_process import running_app, running_function
 from local.database import database
 from local.errors import LaunchError
@@ -32,7 +33,9 @@ _READY_WITHIN: Final = 60.0
 _MODEL: Final = "sim-ok?first_ms=300&rate=40&tokens=40"
 
 # On Lambda each environment has a CPU of its own to start with; here those that start together share this machine's.
-_ENVIRONMENTS: Final = ("--init-timeout", "60")
+# Without warm ones and a limit, the load would start more of them than the machine can, and measure nothing else.
+_ENVIRONMENTS: Final = ("--init-timeout", "60", "--environments", "12")
+_WARM: Final = 4
 
 
 @click.command(help=__doc__)
@@ -72,7 +75,10 @@ def _both(folder: DataFolder) -> Iterator[tuple[Mapping[str, str], str]]:
         children = [stack.enter_context(task), stack.enter_context(function), *source.server, *store.server]
         urls = {home: url_of(_HOST, port) for home, port in ports.items()}
         _wait_until_ready(urls, children, folder)
-        yield urls, make_key(urls["fargate"], admin_key)
+        key = make_key(urls["fargate"], admin_key)
+        for url in urls.values():
+            _warm(url, key)
+        yield urls, key
 
 
 def _wait_until_ready(urls: Mapping[str, str], children: list[Child], folder: DataFolder) -> None:
@@ -81,6 +87,14 @@ def _wait_until_ready(urls: Mapping[str, str], children: list[Child], folder: Da
             raise LaunchError(
                 f"The home {home} was not ready within {_READY_WITHIN:.0f} s: see {folder.path}/{home}.log."
             )
+
+
+def _warm(url: str, key: str) -> None:
+    """A few answers at once."""
+    body = {"model": _MODEL, "input": "Hello.", "max_tokens": 100, "stream": False}
+    with ThreadPoolExecutor(_WARM) as threads:
+        for _ in range(_WARM):
+            threads.submit(call, "POST", f"{url}/v1/completions", key, body)
 
 
 def _compare(urls: Mapping[str, str], key: str, load: list[str], folder: Path) -> None:

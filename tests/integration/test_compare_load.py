@@ -1,6 +1,7 @@
 """The load against targets whose truth is known: real HTTP servers in processes of their own."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -107,6 +108,36 @@ def test_a_dead_target_is_counted_and_holds_up_no_other(start: Start, tmp_path: 
     alive, gone = run(tmp_path, {"a": start({"latencies": [1]}), "b": dead}, "--requests", 100).targets
     assert (alive.counts.whole, alive.counts.requests) == (50, 50)
     assert gone.counts.errors == {"connect": 50}
+
+
+def test_an_interrupt_keeps_what_there_is(start: Start, tmp_path: Path) -> None:
+    output = tmp_path / "compare.json"
+    url = start({"latencies": [1, 1, 1, 600_000]})
+    command = ["run", "--target", f"a={url}", "--rate", "40", "--warmup", "0", "--output", str(output)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "compare", *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        process.stderr.readline()  # its first line of progress: it runs
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate()
+    assert process.returncode == 0
+    results = read(output)
+    target = only(results)
+    assert results.limits.stopped_by == "interrupt"
+    # One of four never ends: these are in no figure, and it is said how many they are.
+    assert target.counts.whole == target.counts.requests > 0
+    assert any("still open at the interrupt" in warning for warning in results.warnings)
+    assert "a  (fargate, 1 instances" in printed
+
+
+def test_a_key_is_sent_and_told_nowhere(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPARE_KEY", "hw_of_all")
+    monkeypatch.setenv("COMPARE_KEY_A", "hw_of_a")
+    urls = {"a": start({"latencies": [1], "key": "hw_of_a"}), "b": start({"latencies": [1], "key": "hw_of_all"})}
+    results = run(tmp_path, urls, "--requests", 20)
+    assert [target.counts.whole for target in results.targets] == [10, 10]
+    assert b"hw_of" not in (tmp_path / "compare.json").read_bytes()
 
 
 @pytest.mark.slow

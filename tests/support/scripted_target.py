@@ -1,7 +1,8 @@
 """A target whose truth is known: `python tests/support/scripted_target.py PORT SCRIPT` streams as the script says.
 
 The script is JSON: `latencies`, milliseconds to the first token of one request after the other; `faults`, what befalls
-them, begun anew at its end; `stall`, when everything stands still, in seconds from the first request, and how long.
+them, begun anew at its end; `key`, without which it answers 401; `stall`, when everything stands still, in seconds from
+the first request, and for how long.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ _END = b"id: 9\ndata: [DONE]\n\n"
 _ERROR = (
     b'id: 9\nevent: error\ndata: {"error": {"type": "api_error", "code": "upstream_connection", "message": ""}}\n\n'
 )
+_REFUSED = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n"
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -33,6 +35,7 @@ class Target:
     def __init__(self, script: dict[str, Any]) -> None:
         self._latencies = script["latencies"]
         self._faults = script.get("faults", ["none"])
+        self._key = script.get("key", "").encode()
         self._stall = script.get("stall")
         self._number = 0
         self._began: float | None = None
@@ -42,6 +45,9 @@ class Target:
             head = await reader.readuntil(b"\r\n\r\n")
             length = _LENGTH.search(head)
             await reader.readexactly(int(length[1]) if length else 0)
+            if self._key and b"authorization: Bearer " + self._key + b"\r\n" not in head:
+                writer.write(_REFUSED)
+                return
             await (self._rest(writer, head) if head.startswith(b"GET") else self._answer(writer))
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
