@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import msgspec
 import pytest
+from botocore.validate import ParamValidator
 from click.testing import CliRunner, Result
 
 from app.observability.names import NAMESPACE, Metric
@@ -176,6 +178,15 @@ def test_the_queries_ask_for_metrics_that_there_are() -> None:
     assert {query["MetricStat"]["Metric"]["MetricName"] for query in queries} <= set(Metric)
     assert len({query["Id"] for query in queries}) == len(queries)
     assert all(query["MetricStat"]["Period"] == 3600 for query in queries)
+
+
+def test_aws_would_take_the_queries() -> None:
+    shape = botocore.session.get_session().get_service_model("cloudwatch").operation_model("GetMetricData").input_shape
+    asked = {"MetricDataQueries": json.loads(cloudwatch.QUERIES.read_text()), "StartTime": BEGAN, "EndTime": BEGAN}
+
+    report = ParamValidator().validate(asked, shape)
+
+    assert not report.has_errors(), report.generate_report()
 
 
 def test_the_document_has_the_rules_of_thumb_as_they_are_worked_out() -> None:
