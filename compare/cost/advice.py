@@ -15,6 +15,7 @@ _QUOTA: Final = 1000
 # Fargate adds tasks within minutes: a busiest hour of so many times the mean is a spike to it.
 _SPIKE: Final = 5
 _INTERMITTENT: Final = 0.3
+_STEADY: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,12 @@ def _intermittent(case: Case) -> str | None:
     return f"In {share:.0%} of the hours there is less than one stream: Lambda costs nothing then, {least} tasks do."
 
 
+def _steady(case: Case) -> str | None:
+    if case.workload.busiest > _STEADY or case.workload.open_streams < 1:
+        return None
+    return "The traffic is steady: somebody always waits for the model, so tasks are never idle."
+
+
 def _provisioned(case: Case) -> str | None:
     ready = sum(line.usd for line in case.bills["lambda"].lines if line.what.startswith("Provisioned"))
     if not ready:
@@ -155,5 +162,5 @@ def _fifteen_minutes(case: Case) -> str | None:
     return "Answers that may take more than 15 minutes need Fargate, whatever they cost."
 
 
-_REASONS: Final[tuple[Rule, ...]] = (_too_long, _own_costs, _waiting, _intermittent, _provisioned)
+_REASONS: Final[tuple[Rule, ...]] = (_too_long, _own_costs, _waiting, _intermittent, _steady, _provisioned)
 _CHANGES: Final[tuple[Rule, ...]] = (_crossing, _longer, _spikes, _quota, _cold_starts, _fifteen_minutes)

@@ -37,7 +37,10 @@ class OnLambda(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class OnManagedInstances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`price` is that of an instance and hour, where another one than `instance` of the prices is meant."""
+    """`price` is that of an instance and hour, where another one than `instance` of the prices is meant.
+
+    `streams_per_instance` is what one environment takes (infra/managed_instances.py); there are three at first.
+    """
 
     instance: str = "m7g.large"
     price: float | None = None

@@ -41,6 +41,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for name in ("streams_per_hour", "stream_seconds", "bytes", "request_bytes", "log_bytes"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} has to be a number of at least 0.")
+        if self.hours and min(self.hours) < 0:
+            raise ValueError("hours have to be numbers of at least 0.")
         if not 1 <= self.peak <= _HOURS_A_DAY:
             raise ValueError("peak has to be from 1 to 24: no hour is less than the mean, nor more than all of a day.")
         if not 0 <= self.cold_share <= 1:

@@ -71,5 +71,5 @@ def _figures(measure: Measure, results: Results) -> dict[str, Markup | None]:
 
 
 def _ends(estimate: Estimate) -> str:
-    low, high = ("-" if end is None else number(end) for end in (estimate.low, estimate.high))
+    low, high = ("?" if end is None else number(end) for end in (estimate.low, estimate.high))
     return f"{low} to {high}"

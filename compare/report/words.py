@@ -34,7 +34,7 @@ def summary(results: Results | None) -> list[str]:
     """Who was faster, and who failed, each in a sentence."""
     if results is None:
         return []
-    return [*_faster("ttft", "The first token came", results), *_failures(results)]
+    return [*_faster("ttft", "The first token came", results), *_starts(results), *_failures(results)]
 
 
 def _faster(measure: Measure, begins: str, results: Results) -> list[str]:
@@ -54,6 +54,24 @@ def _difference(measure: Measure, measured: list[Target]) -> str:
     if any(each.beyond_noise for each in found):
         return f"; {ranked[0].name} is the fastest"
     return f"; between {ranked[0].name} and {ranked[1].name} that is no difference that this run could tell"
+
+
+def _starts(results: Results) -> list[str]:
+    """What a start costs those who wait for it."""
+    kinds: tuple[tuple[Measure, str], ...] = (("ttft_cold", "started"), ("ttft_restored", "restored"))
+    return [
+        _start(target, measure, what)
+        for target in results.targets
+        for measure, what in kinds
+        if measure in target.measures
+    ]
+
+
+def _start(target: Target, measure: Measure, what: str) -> str:
+    late, usual = target.measures[measure].p50.value, target.measures["ttft"].p50.value
+    return (
+        f"Where {target.name} had an instance {what} first, after {number(late)} ms: {late / usual:.1f} times as late."
+    )
 
 
 def _failures(results: Results) -> list[str]:

@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import msgspec
 import pytest
+from botocore.validate import ParamValidator
 from click.testing import CliRunner, Result
 
 from app.observability.names import NAMESPACE, Metric
@@ -54,6 +56,7 @@ def test_streams_over_15_minutes_have_one_home() -> None:
     ("workload", "on_lambda", "words"),
     [
         (Workload(streams_per_hour=2), OnLambda(), "there is less than one stream"),
+        (Workload(streams_per_hour=900, peak=1.5), OnLambda(), "The traffic is steady"),
         (Workload(peak=8), OnLambda(), "The busiest hour has 8 times the mean"),
         (Workload(streams_per_hour=200_000), OnLambda(), "more than the 1000 environments"),
         (Workload(), OnLambda(provisioned=10), "Provisioned concurrency is"),
@@ -63,7 +66,7 @@ def test_streams_over_15_minutes_have_one_home() -> None:
 )
 def test_signals_of_the_traffic_are_told(workload: Workload, on_lambda: OnLambda, words: str) -> None:
     with_signal = told(workload, Deployment(on_lambda=on_lambda))
-    without = told(Workload(streams_per_hour=2000, stream_seconds=60, peak=1))
+    without = told(Workload(streams_per_hour=2000, stream_seconds=60, peak=2.5))
 
     assert any(words in text for text in [*with_signal.reasons, *with_signal.would_change])
     assert not any(words in text for text in [*without.reasons, *without.would_change])
@@ -175,6 +178,15 @@ def test_the_queries_ask_for_metrics_that_there_are() -> None:
     assert {query["MetricStat"]["Metric"]["MetricName"] for query in queries} <= set(Metric)
     assert len({query["Id"] for query in queries}) == len(queries)
     assert all(query["MetricStat"]["Period"] == 3600 for query in queries)
+
+
+def test_aws_would_take_the_queries() -> None:
+    shape = botocore.session.get_session().get_service_model("cloudwatch").operation_model("GetMetricData").input_shape
+    asked = {"MetricDataQueries": json.loads(cloudwatch.QUERIES.read_text()), "StartTime": BEGAN, "EndTime": BEGAN}
+
+    report = ParamValidator().validate(asked, shape)
+
+    assert not report.has_errors(), report.generate_report()
 
 
 def test_the_document_has_the_rules_of_thumb_as_they_are_worked_out() -> None:

@@ -91,7 +91,7 @@ def test_an_interval_without_an_end_says_so() -> None:
     estimate = few.targets[0].measures["ttft"].p999
     assert estimate.high is None
 
-    assert f"{number(estimate.low or 0)} to -" in read(few).text
+    assert f"{number(estimate.low or 0)} to ?" in read(few).text
 
 
 def test_what_overlaps_is_called_no_difference() -> None:
