@@ -51,6 +51,10 @@ images:  ## Build the image of both homes and that of the buffered route (needs 
 	docker build --quiet --network host --tag headwater .
 	docker build --quiet --network host --tag headwater-buffered --file Dockerfile.lambda .
 
+.PHONY: compare
+compare: .venv/.compare  ## Measure both homes on this machine under the same load, and write a report (two minutes)
+	@exec $(PY) -m local.comparison
+
 # --- Checking ---
 
 # Apart: what is promised of start and end is promised of a machine that is not busy with other tests.
@@ -61,12 +65,18 @@ test: .venv/.dev  ## Run the tests on Postgres 18, then what touches the databas
 	HEADWATER_TEST_POSTGRES=16 $(PY) -m pytest $(AT_ONCE) -m "$(QUICK)" tests/integration $(NO_SQL:%=--ignore-glob='*/%')
 
 .PHONY: test-all
-test-all: pgbouncer $(OLD_SDK)/.installed test .venv/.compat $(WORKFLOW)  ## Run the tests, and those that need PgBouncer, clients or much time
+test-all: pgbouncer chromium $(OLD_SDK)/.installed test .venv/.compat $(WORKFLOW)  ## Run the tests, and those that need PgBouncer, Chromium, clients or much time
 	PATH="$$PATH:/usr/sbin" $(PY) -m pytest -m "pgbouncer or compat or slow" --ignore tests/infra
 
 .PHONY: test-runtimes
 test-runtimes: .venv/.dev adapter images  ## Run one suite on every home: processes, containers, Lambda (needs Docker, Rust)
 	$(PY) -m pytest tests/runtimes/homes
+
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+	  echo "Chromium is missing, which opens the report: install it (Debian: apt-get install chromium)." >&2; \
+	  exit 1; }
 
 .PHONY: pgbouncer
 pgbouncer:
@@ -178,6 +188,7 @@ IN_RUNTIME := boto3 botocore s3transfer jmespath python-dateutil six urllib3
 .PHONY: lock
 lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --group compare -c requirements/dev.txt -o requirements/compare.txt
 	$(COMPILE) pyproject.toml --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) pyproject.toml --group compat -c requirements/dev.txt -o requirements/compat.txt
 	$(COMPILE) pyproject.toml --group local -c requirements/dev.txt -o requirements/local.txt
@@ -204,6 +215,11 @@ lock: .venv/.tools  ## Pin the newest versions that pyproject.toml allows
 .venv/.bench: requirements/bench.txt .venv/.dev
 	@echo "Installing what draws and prints ..."
 	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/bench.txt || { $(UNINSTALLED); }
+	@touch $@
+
+.venv/.compare: requirements/compare.txt .venv/.tools
+	@echo "Installing what compares the homes ..."
+	@umask 022; $(PY) -m $(UV_INSTALL) --python $(PY) -r requirements/compare.txt || { $(UNINSTALLED); }
 	@touch $@
 
 .venv/.local: requirements/local.txt .venv/.tools

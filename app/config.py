@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     public_url: OptionalText = Field(default=None, description="What `Location` headers start with.")
     admin_key: OptionalSecret = Field(default=None, description="May make and revoke keys; the way to the first one.")
     cors_origins: list[str] = Field(default=[], description="Origins of pages that may call; none by default.")
+    server_timing: bool = Field(
+        default=True,
+        description="Tell callers who answered, and what the upstream took.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     service_name: str = "headwater"
     emf: bool | None = Field(default=None, description="Metrics for CloudWatch in the log; by default on AWS.")

@@ -56,6 +56,7 @@ EXPOSED_HEADERS = [
     "location",
     "request-id",
     "retry-after",
+    "server-timing",
     "x-completion-id",
     "x-ignored-params",
     "x-request-id",
@@ -223,7 +224,7 @@ def _add_middleware(app: FastAPI, settings: Settings, engine: Engine) -> None:
         )
     # A frozen process has no timers: there, each request asks whether it is time.
     at_end = engine.minutes.tell_if_due if settings.freezes else None
-    app.add_middleware(RequestContext, home=settings.home, at_end=at_end)
+    app.add_middleware(RequestContext, home=settings.home, tells_timing=settings.server_timing, at_end=at_end)
 
 
 def _telemetry(tracing: Tracing) -> TelemetryConfig:

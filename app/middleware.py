@@ -17,7 +17,8 @@ from app.observability import (
     logger,
     platform_trace_of,
     request_id_of,
-    takes_cold_start,
+    served_by,
+    takes_start,
     trace_id,
 )
 
@@ -36,13 +37,17 @@ PROBES: Final = ("/livez", "/readyz", "/metrics")
 class RequestContext:
     """Gives each request its id, tells it in the answer's headers and logs one line when it is over.
 
+    With `tells_timing` the header `server-timing` says which home and instance answered, and how that began.
     It is also the last to catch: an exception that reached the server would close the connection under the next
     request of the same client. `at_end` is called before the last byte is sent.
     """
 
-    def __init__(self, app: ASGIApp, *, home: str, at_end: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, home: str, tells_timing: bool, at_end: Callable[[], None] | None = None
+    ) -> None:
         self._app = app
         self._home = home
+        self._tells_timing = tells_timing
         self._at_end = at_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,13 +56,15 @@ class RequestContext:
             return
         arrived = arrive()
         request_id = request_id_of(scope, self._home)
-        answer = _Answer(scope, send, arrived, self._at_end)
+        start = "warm" if scope["path"] in PROBES else takes_start()
+        timing = served_by(self._home, start) if self._tells_timing else None
+        answer = _Answer(scope, send, arrived, timing, self._at_end)
         scope.setdefault("state", {})["request_id"] = request_id
         bind(
             request_id=request_id,
             trace_id=trace_id() or platform_trace_of(scope, self._home),
             dialect=_dialect(scope["path"]),
-            cold_start=scope["path"] not in PROBES and takes_cold_start(),
+            cold_start=start == "cold",
         )
         try:
             await self._app(scope, receive, answer.send)
@@ -76,11 +83,14 @@ def _dialect(path: str) -> str | None:
 class _Answer:
     """What one request is answered with, on its way."""
 
-    def __init__(self, scope: Scope, send: Send, arrived: float, at_end: Callable[[], None] | None) -> None:
+    def __init__(
+        self, scope: Scope, send: Send, arrived: float, timing: str | None, at_end: Callable[[], None] | None
+    ) -> None:
         self.status = 0
         self._scope = scope
         self._send = send
         self._arrived = arrived
+        self._timing = timing
         self._at_end = at_end
         self._bytes = 0
         self._logged = scope["path"] == "/livez"
@@ -94,6 +104,9 @@ class _Answer:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["request-id"] = headers["x-request-id"] = self._scope["state"]["request_id"]
+            if self._timing is not None:
+                upstreams = headers.get("server-timing")
+                headers["server-timing"] = f"{upstreams}, {self._timing}" if upstreams else self._timing
         await self._send(message)
 
     def log(self) -> None:

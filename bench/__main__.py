@@ -9,7 +9,7 @@ import click
 import psutil
 from tabulate import tabulate
 
-from bench import figures, held, many, replays, report, soak, start, unread
+from bench import client, figures, held, many, replays, report, soak, start, unread
 from bench.modes import MODES, Measured, Mode, measure, warm
 from bench.servers import HOST, SERVERS, Running, Server, nginx_program, peer, python, wait_for
 from local.addresses import free_port
@@ -99,6 +99,12 @@ def soaked(minutes: float, json_path: Path | None) -> None:
 def replayed_streams() -> None:
     """A hundred readers of one long answer that has ended."""
     _print(replays.told(replays.measure(_OURS)))
+
+
+@main.command("client")
+def comparisons_client() -> None:
+    """The comparison's client with a thousand streams."""
+    _print(client.told(client.measure()))
 
 
 def _print(rows: Sequence[dict[str, str]]) -> None:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import IO
 
 from app.config import Settings
 from local.processes import Child, running
@@ -30,22 +31,35 @@ _MAINTENANCE = ["--schedule", "60", '{"headwater": "maintenance"}']
 
 
 @contextmanager
-def running_app(settings: Settings, given: Mapping[str, str], *, port: int, reload: bool) -> Iterator[Child]:
+def running_app(
+    settings: Settings, given: Mapping[str, str], *, port: int, reload: bool = False, log: IO[bytes] | None = None
+) -> Iterator[Child]:
+    """What it says goes to `log`, or to the terminal."""
     grace = settings.drain_grace if "drain_grace" in settings.model_fields_set else _DRAIN_GRACE
     environment = {**os.environ, **given, "HEADWATER_PORT": str(port), "HEADWATER_DRAIN_GRACE": str(grace)}
     command = _reloading(settings, port) if reload else [sys.executable, "-m", "app"]
-    with running("The app", command, environment, dies_with_us=True, patience=grace + _LAST_EVENTS) as app:
+    patience = grace + _LAST_EVENTS
+    with running("The app", command, environment, log=log, dies_with_us=True, patience=patience) as app:
         yield app
 
 
 @contextmanager
 def running_function(
-    settings: Settings, given: Mapping[str, str], *, port: int, workflow: Workflow | None
+    settings: Settings,
+    given: Mapping[str, str],
+    *,
+    port: int,
+    workflow: Workflow | None = None,
+    log: IO[bytes] | None = None,
+    options: Sequence[str] = (),
 ) -> Iterator[Child]:
-    """The app in environments of a local Lambda, which come and go with the requests."""
+    """The app in environments of a local Lambda, which come and go with the requests.
+
+    `log` as above; `options` are further ones of `python -m local.aws_lambda`.
+    """
     environment = {**given, **_STREAMING, **(workflow.environment if workflow else {})}
-    where = ["--host", settings.host, "--port", str(port), *_MAINTENANCE]
-    with _running_lambda("The local Lambda", where, environment) as emulator:
+    where = ["--host", settings.host, "--port", str(port), *_MAINTENANCE, *options]
+    with _running_lambda("The local Lambda", where, environment, log) as emulator:
         yield emulator
 
 
@@ -54,16 +68,18 @@ def running_batch_function(given: Mapping[str, str], workflow: Workflow) -> Iter
     """The app once more, as the function that the state machine invokes."""
     environment = {**given, **_BUFFERED, **workflow.environment}
     where = ["--name", workflow.machine.name, "--port", "0", "--invoke-port", str(workflow.invoke_port), *_OF_ITEMS]
-    with _running_lambda("The local Lambda of batches", where, environment) as emulator:
+    with _running_lambda("The local Lambda of batches", where, environment, None) as emulator:
         yield emulator
 
 
 @contextmanager
-def _running_lambda(name: str, options: Sequence[str], environment: Mapping[str, str]) -> Iterator[Child]:
+def _running_lambda(
+    name: str, options: Sequence[str], environment: Mapping[str, str], log: IO[bytes] | None
+) -> Iterator[Child]:
     command = [sys.executable, "-m", "local.aws_lambda", *options, "--port-variable", "HEADWATER_PORT"]
     command += ["--", sys.executable, "-m", "app"]
     environment = {**os.environ, **environment, **_FUNCTION}
-    with running(name, command, environment, dies_with_us=True, patience=_LAST_ENVIRONMENTS) as emulator:
+    with running(name, command, environment, log=log, dies_with_us=True, patience=_LAST_ENVIRONMENTS) as emulator:
         yield emulator
 
 

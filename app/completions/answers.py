@@ -18,11 +18,15 @@ from app.streaming.whole_answer import wait_for_end
 
 
 class Answer(Protocol):
-    """`replayed` says that an earlier request with the same idempotency key has begun it."""
+    """`replayed` says that an earlier request with the same idempotency key has begun it.
+
+    `upstream_ms` is what the upstream took until its first event, where this request has waited for it.
+    """
 
     id: UUID
     replayed: bool
     limits: Limits
+    upstream_ms: float | None
 
     def reading(self) -> AbstractContextManager[Log]:
         """Its log, for one reader."""
@@ -43,6 +47,7 @@ class Begun:
     def __init__(self, generation: Generation, limits: Limits) -> None:
         self.id = generation.id
         self.limits = limits
+        self.upstream_ms = generation.upstream_ms
         self._generation = generation
 
     def reading(self) -> AbstractContextManager[Log]:
@@ -58,6 +63,8 @@ class Begun:
 
 class Found:
     """Running somewhere, or finished: all there is of it is its log. `ends_by` is when the request's time is over."""
+
+    upstream_ms: float | None = None
 
     def __init__(
         self,

@@ -19,9 +19,17 @@ def headers(answer: Answer, settings: Settings, limits: Callable[[Limits], dict[
     return {
         "x-completion-id": str(answer.id),
         "location": settings.location(f"/v1/completions/{answer.id}"),
+        **_timing(answer, settings),
         **replay_headers(answer.replayed),
         **limits(answer.limits),
     }
+
+
+def _timing(answer: Answer, settings: Settings) -> dict[str, str]:
+    """The upstream's part; whoever answers is added to it (`observability.served_by`)."""
+    if answer.upstream_ms is None or not settings.server_timing:
+        return {}
+    return {"server-timing": f"upstream;dur={answer.upstream_ms}"}
 
 
 def event_stream(

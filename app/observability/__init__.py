@@ -11,7 +11,7 @@ from app.observability.metrics import counted_refusals, meter
 from app.observability.minutes import Figures, Minutes, Worst
 from app.observability.names import Metric
 from app.observability.request_id import platform_trace_of, request_id_of
-from app.observability.start import configure, name_instance, started, takes_cold_start
+from app.observability.start import configure, name_instance, served_by, started, takes_start
 from app.observability.tracing import (
     Tracing,
     TracingMissing,
@@ -49,9 +49,10 @@ __all__ = [
     "name_instance",
     "platform_trace_of",
     "request_id_of",
+    "served_by",
     "started",
     "switch_on",
-    "takes_cold_start",
+    "takes_start",
     "trace_headers",
     "trace_id",
     "traced",

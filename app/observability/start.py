@@ -1,6 +1,7 @@
 """The beginning of a process: a cold start once, and what comes back from a memory snapshot as a restore."""
 
 import time
+from typing import Literal
 from uuid import UUID
 
 from app.config import Settings
@@ -8,6 +9,8 @@ from app.observability import logs
 from app.observability.logs import logger
 from app.observability.metrics import meter
 from app.observability.names import Metric
+
+Start = Literal["cold", "restored", "warm"]
 
 # Where nobody waits for the start: it lies before the first request, or before the snapshot.
 _AHEAD = ("provisioned-concurrency", "snap-start")
@@ -19,7 +22,9 @@ class _Process:
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.starts = 0
-        self.cold = False
+        self.instance = ""
+        # How it began, until a request has come for which it did.
+        self.start: Start = "warm"
 
 
 _process = _Process()
@@ -37,21 +42,29 @@ def started(settings: Settings) -> None:
     took = round((time.monotonic() - _process.began) * 1000, 1)
     _process.starts += 1
     if _process.starts == 1:
-        _process.cold = settings.lambda_initialization not in _AHEAD
-        logger.info("instance started", extra={"cold_start": _process.cold, "duration_ms": took})
-        if _process.cold:
+        cold = settings.lambda_initialization not in _AHEAD
+        _process.start = "cold" if cold else "warm"
+        logger.info("instance started", extra={"cold_start": cold, "duration_ms": took})
+        if cold:
             meter.instance({Metric.COLD_START: 1})
     elif settings.is_snapshotted:
+        _process.start = "restored"
         logger.info("instance restored", extra={"cold_start": False, "duration_ms": took})
         meter.instance({Metric.RESTORE_TIME: took})
 
 
-def takes_cold_start() -> bool:
-    """Whether this request is the one that a cold start was for: the first."""
-    cold, _process.cold = _process.cold, False
-    return cold
+def takes_start() -> Start:
+    """How the process began, to the request that this was for: the first. Any other finds it warm."""
+    start, _process.start = _process.start, "warm"
+    return start
+
+
+def served_by(home: str, start: Start) -> str:
+    """For the header `server-timing` (https://www.w3.org/TR/server-timing/): who answers, and how it began."""
+    return f"home;desc={home}, instance;desc={_process.instance}, start;desc={start}"
 
 
 def name_instance(id: UUID) -> None:
     """Lines are of this instance from now on."""
-    logger.append_keys(instance=str(id))
+    _process.instance = str(id)
+    logger.append_keys(instance=_process.instance)

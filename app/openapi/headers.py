@@ -6,7 +6,7 @@ from typing import Any, Final
 from app.wire import limit_headers
 
 # Those of every answer.
-EVERYWHERE: Final = ("request-id", "x-request-id")
+EVERYWHERE: Final = ("request-id", "x-request-id", "server-timing")
 # Those of what made a completion.
 COMPLETION: Final = ("x-completion-id", "location", "idempotent-replayed", *limit_headers.NAMES)
 
@@ -18,6 +18,11 @@ _REQUEST_ID: Final = {
 HEADERS: Final[dict[str, dict[str, Any]]] = {
     "request-id": _REQUEST_ID,
     "x-request-id": _REQUEST_ID,
+    "server-timing": {
+        "description": "Which home and instance answered, how that began (`cold`, `restored` or `warm`), and what the "
+        "upstream took until its first event, in milliseconds. `HEADWATER_SERVER_TIMING=false` leaves it out.",
+        "schema": {"type": "string"},
+    },
     "x-completion-id": {
         "description": "The completion's id: it opens the native API, whatever dialect began it.",
         "required": True,

@@ -43,6 +43,13 @@ class Course:
         if self._asked is None:
             self._asked = time.monotonic()
 
+    @property
+    def upstream_ms(self) -> float | None:
+        """From asking the upstream to its first event, which comes after retries too; None until then."""
+        if self._asked is None or self.first_event is None:
+            return None
+        return round((self.first_event - self._asked) * 1000, 1)
+
     def report(self, model: str, error: AppError | None, log: Log) -> None:
         """Once it is settled."""
         assert self.settlement is not None

@@ -124,6 +124,11 @@ class Generation:
     def stopped(self) -> bool:
         return self._stopped_by is not None
 
+    @property
+    def upstream_ms(self) -> float | None:
+        """What the upstream took until its first event; None until then."""
+        return self._course.upstream_ms
+
     def stop(self, reason: AppError) -> None:
         """End with `reason` as the error, unless it is ending already."""
         if self._stopped_by is None:

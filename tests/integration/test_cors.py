@@ -23,6 +23,7 @@ EXPOSED: Final = {
     "location",
     "request-id",
     "retry-after",
+    "server-timing",
     "x-completion-id",
     "x-ignored-params",
     "x-request-id",

@@ -1,0 +1,1 @@
+"""Streams asked of targets when a profile says so, and what was seen of each."""

@@ -1,0 +1,1 @@
+"""From what was seen of single streams to figures with intervals, and to what differs beyond noise."""
