@@ -9,7 +9,7 @@ from compare.cost.answer import HOMES, Answer
 from compare.cost.bill import TITLES, Home
 from compare.report.figures import INK, Style, drawing, styles
 
-_STYLES: Final[dict[Home, Style]] = dict(zip(HOMES, styles(), strict=False))
+_STYLES: Final[dict[Home, Style]] = dict(zip(HOMES, styles(HOMES), strict=True))
 
 
 def curves(answer: Answer) -> Markup:
