@@ -9,11 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import click
 
@@ -40,7 +42,7 @@ _WARM: Final = 4
 
 @click.command(help=__doc__)
 @click.option("--data", default=".data/compare", type=click.Path(path_type=Path, resolve_path=True), show_default=True)
-@click.option("--seconds", default=70.0, show_default=True, help="Of the load.")
+@click.option("--seconds", default=60.0, show_default=True, help="Of the load.")
 @click.option("--rate", default=1.5, show_default=True, help="Requests a second to each home.")
 @click.option("--profile", default="ramp", show_default=True, help="One of those of `python -m compare run`.")
 def main(data: Path, seconds: float, rate: float, profile: str) -> None:
@@ -49,13 +51,20 @@ def main(data: Path, seconds: float, rate: float, profile: str) -> None:
         if not folder.first:
             raise LaunchError(f"A comparison already runs on {folder.path}.")
         click.echo("Starting both homes ...")
-        with _both(folder) as (urls, key):
-            _compare(urls, key, ["--seconds", str(seconds), "--rate", str(rate), "--profile", profile], data)
+        with _both(folder) as (homes, key):
+            _compare(homes, key, ["--seconds", str(seconds), "--rate", str(rate), "--profile", profile], data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Home:
+    name: str
+    url: str
+    child: Child
 
 
 @contextmanager
-def _both(folder: DataFolder) -> Iterator[tuple[Mapping[str, str], str]]:
-    """The addresses by the names of the homes, and a key for both."""
+def _both(folder: DataFolder) -> Iterator[tuple[list[_Home], str]]:
+    """Ready and warm, with a key for both."""
     settings = Settings(host=_HOST, upstream="anthropic", upstream_base_url=None, upstream_api_key=None)
     admin_key = folder.admin_key()
     with ExitStack() as stack:
@@ -63,50 +72,62 @@ def _both(folder: DataFolder) -> Iterator[tuple[Mapping[str, str], str]]:
         store = stack.enter_context(database("", folder.path))
         given = {
             **source.environment,
+            "HEADWATER_UPSTREAM": "anthropic",
             "HEADWATER_HOST": _HOST,
             "HEADWATER_DATABASE_URL": store.url,
             "HEADWATER_ADMIN_KEY": admin_key,
             "HEADWATER_EMF": "false",
         }
-        ports = {home: free_port(_HOST) for home in ("fargate", "lambda")}
-        logs = {home: stack.enter_context((folder.path / f"{home}.log").open("wb")) for home in ports}
-        task = running_app(settings, {**given, "HEADWATER_HOME": "fargate"}, port=ports["fargate"], log=logs["fargate"])
-        function = running_function(settings, given, port=ports["lambda"], log=logs["lambda"], options=_ENVIRONMENTS)
-        children = [stack.enter_context(task), stack.enter_context(function), *source.server, *store.server]
-        urls = {home: url_of(_HOST, port) for home, port in ports.items()}
-        _wait_until_ready(urls, children, folder)
-        key = make_key(urls["fargate"], admin_key)
-        for url in urls.values():
-            _warm(url, key)
-        yield urls, key
+        homes = _started(settings, given, folder, stack)
+        _wait_until_ready(homes, [*source.server, *store.server], folder)
+        key = make_key(homes[0].url, admin_key)
+        for home in homes:
+            _warm(home, key)
+        yield homes, key
 
 
-def _wait_until_ready(urls: Mapping[str, str], children: list[Child], folder: DataFolder) -> None:
-    for home, url in urls.items():
-        if not wait_until(lambda url=url: is_ready(url), children, _READY_WITHIN):  # type: ignore[misc]
-            raise LaunchError(
-                f"The home {home} was not ready within {_READY_WITHIN:.0f} s: see {folder.path}/{home}.log."
-            )
+def _started(settings: Settings, given: Mapping[str, str], folder: DataFolder, stack: ExitStack) -> list[_Home]:
+    def log(name: str) -> IO[bytes]:
+        return stack.enter_context((folder.path / f"{name}.log").open("wb"))
+
+    first, second = free_port(_HOST), free_port(_HOST)
+    task = running_app(settings, {**given, "HEADWATER_HOME": "fargate"}, port=first, log=log("fargate"))
+    function = running_function(settings, given, port=second, log=log("lambda"), options=_ENVIRONMENTS)
+    return [
+        _Home("fargate", url_of(_HOST, first), stack.enter_context(task)),
+        _Home("lambda", url_of(_HOST, second), stack.enter_context(function)),
+    ]
 
 
-def _warm(url: str, key: str) -> None:
+def _wait_until_ready(homes: Sequence[_Home], others: Sequence[Child], folder: DataFolder) -> None:
+    children = [*others, *(home.child for home in homes)]
+    for home in homes:
+        if not wait_until(partial(is_ready, home.url), children, _READY_WITHIN):
+            log = folder.path / f"{home.name}.log"
+            raise LaunchError(f"The home {home.name} was not ready within {_READY_WITHIN:.0f} s: see {log}.")
+
+
+def _warm(home: _Home, key: str) -> None:
     """A few answers at once."""
     body = {"model": _MODEL, "input": "Hello.", "max_tokens": 100, "stream": False}
     with ThreadPoolExecutor(_WARM) as threads:
         for _ in range(_WARM):
-            threads.submit(call, "POST", f"{url}/v1/completions", key, body)
+            threads.submit(call, "POST", f"{home.url}/v1/completions", key, body)
 
 
-def _compare(urls: Mapping[str, str], key: str, load: list[str], folder: Path) -> None:
+def _compare(homes: Sequence[_Home], key: str, load: Sequence[str], folder: Path) -> None:
     """Raises: LaunchError: it did not come to an end."""
     output = folder / "results.json"
-    targets = [argument for home, url in urls.items() for argument in ("--target", f"{home}={url}")]
-    measured = [*targets, "--model", _MODEL, *load, "--output", str(output)]
-    _run(["run", *measured], {"COMPARE_KEY": key})
+    named = [
+        argument
+        for home in homes
+        for argument in ("--target", f"{home.name}={home.url}", "--process", f"{home.name}={home.child.process.pid}")
+    ]
+    _run(["run", *named, "--model", _MODEL, *load, "--output", str(output)], {"COMPARE_KEY": key})
     _run(["report", str(output), "--html", str(folder / "report.html")], {})
 
 
-def _run(arguments: list[str], environment: Mapping[str, str]) -> None:
+def _run(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
     """Ctrl-C is for the comparison, which then tells what there is."""
     asked = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

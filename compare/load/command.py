@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+import psutil
 import uvloop
 
 from compare import results, text
@@ -15,6 +16,7 @@ from compare.load.asking import Asker
 from compare.load.dialects import DIALECTS
 from compare.load.limits import Budget, TokenPrices
 from compare.load.measure import Plan, measure
+from compare.load.processes import Processes
 from compare.load.profiles import SHAPES, Load
 
 _KEY: Final = "COMPARE_KEY"
@@ -23,6 +25,7 @@ _POSITIVE: Final = click.FloatRange(min=0, min_open=True)
 
 @click.command()
 @click.option("--target", "targets", multiple=True, required=True, metavar="NAME=URL", help="Any number of them.")
+@click.option("--process", "pids", multiple=True, metavar="NAME=PID", help="Of a target on this machine: its CPU too.")
 @click.option("--profile", type=click.Choice(sorted(SHAPES)), default="steady", show_default=True)
 @click.option("--trace", "trace_path", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Replay it.")
 @click.option("--speed", type=_POSITIVE, default=1.0, show_default=True, help="Of the replay.")
@@ -41,6 +44,7 @@ _POSITIVE: Final = click.FloatRange(min=0, min_open=True)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), default="compare.json", show_default=True)
 def run(
     targets: Sequence[str],
+    pids: Sequence[str],
     profile: str,
     trace_path: Path | None,
     speed: float,
@@ -71,7 +75,7 @@ def run(
     else:
         load = SHAPES[profile](seconds=seconds, rate=rate, input_tokens=input_tokens, output_tokens=output_tokens)
     prices = TokenPrices(*token_prices) if token_prices else None
-    plan = Plan(_addresses(targets), load, Asker(DIALECTS[dialect], model, patience), warmup, seed)
+    plan = Plan(_addresses(targets), load, Asker(DIALECTS[dialect], model, patience), warmup, seed, _processes(pids))
     budget = Budget(seconds=seconds, requests=requests, dollars=dollars, prices=prices)
     found = uvloop.run(measure(plan, budget, _say, every=1.0 if sys.stderr.isatty() else 10.0))
     results.write(found, output)
@@ -92,6 +96,17 @@ def _addresses(targets: Sequence[str]) -> list[address.Address]:
 def _key(name: str) -> str | None:
     own = f"{_KEY}_{name.upper().replace('-', '_')}"
     return os.environ.get(own) or os.environ.get(_KEY) or None
+
+
+def _processes(pids: Sequence[str]) -> dict[str, Processes]:
+    found = {}
+    for named in pids:
+        name, _, pid = named.partition("=")
+        try:
+            found[name] = Processes(int(pid))
+        except (ValueError, psutil.Error):
+            raise click.BadParameter(f"{named!r} names no process: say NAME=PID.", param_hint="--process") from None
+    return found
 
 
 def _trace(path: Path, speed: float) -> trace.Replay:

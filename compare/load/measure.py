@@ -6,7 +6,7 @@ import os
 import platform
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from compare.load.address import Address
 from compare.load.asking import Asker
 from compare.load.limits import Budget
+from compare.load.processes import Processes
 from compare.load.profiles import Load
 from compare.load.runner import Runner
 from compare.load.watch import Watch, tell, warnings
@@ -24,13 +25,17 @@ _FEW = 100
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`warmup` seconds at the beginning are in no figure; `seed` makes the same arrivals again."""
+    """`warmup` seconds at the beginning are in no figure; `seed` makes the same arrivals again.
+
+    `processes` are those of targets on this machine, by the targets' names.
+    """
 
     addresses: Sequence[Address]
     load: Load
     asker: Asker
     warmup: float
     seed: int
+    processes: Mapping[str, Processes]
 
 
 async def measure(plan: Plan, budget: Budget, say: Callable[[str], None], every: float = 1.0) -> Results:
@@ -42,13 +47,15 @@ async def measure(plan: Plan, budget: Budget, say: Callable[[str], None], every:
     loop = asyncio.get_running_loop()
     with suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread
         loop.add_signal_handler(signal.SIGINT, runner.interrupt)
-    telling = loop.create_task(tell(lambda: _progress(runner), say, every))
+    beside = [loop.create_task(tell(lambda: _progress(runner), say, every))]
+    beside += [loop.create_task(processes.watch()) for processes in plan.processes.values()]
     try:
         async with Watch() as watch:
             await runner.run()
             client = watch.told()
     finally:
-        telling.cancel()
+        for task in beside:
+            task.cancel()
         with suppress(NotImplementedError, ValueError, RuntimeError):
             loop.remove_signal_handler(signal.SIGINT)
     return _results(plan, budget, runner, client, began)
@@ -71,8 +78,9 @@ def _progress(runner: Runner) -> str:
 
 
 def _results(plan: Plan, budget: Budget, runner: Runner, client: Client, began: datetime) -> Results:
-    seconds = max(runner.elapsed - plan.warmup, 0.001)
-    targets = [record.target(seconds) for record in runner.records]
+    seconds = max(runner.lasted - plan.warmup, 0.001)
+    usage = {name: processes.told() for name, processes in plan.processes.items()}
+    targets = [record.target(seconds, usage.get(record.address.name)) for record in runner.records]
     said = warnings(client)
     if runner.left:
         said.append(f"{runner.left} streams were still open at the interrupt, and are in no figure.")

@@ -7,7 +7,7 @@ from compare.load.asking import Outcome
 from compare.load.connection import CUT, WHOLE
 from compare.measures.quantiles import distribution
 from compare.measures.samples import Samples
-from compare.results import MEASURES, Counts, Distribution, Measure, Starts, Target, Traffic
+from compare.results import MEASURES, Counts, Distribution, Measure, Starts, Target, Traffic, Usage
 
 
 class Record:
@@ -98,8 +98,8 @@ class Record:
         self._whole_bytes += answer.bytes
         self._whole_tokens += tokens
 
-    def target(self, seconds: float) -> Target:
-        """After so many seconds without the warm-up's."""
+    def target(self, seconds: float, usage: Usage | None) -> Target:
+        """Of requests that were due within so many seconds after the warm-up."""
         home = self._homes.most_common(1)
         return Target(
             name=self.address.name,
@@ -110,6 +110,7 @@ class Record:
             measures=self._measures(),
             starts=Starts(self._starts.total(), self._starts["cold"], self._starts["restored"]),
             traffic=self._traffic(seconds),
+            usage=usage,
         )
 
     def _counts(self) -> Counts:

@@ -13,7 +13,10 @@ from compare.load.record import Record
 
 
 class Runner:
-    """`records` has what was seen, also after an interrupt; `left` is how many streams were let go by that."""
+    """`records` has what was seen, also after an interrupt; `left` is how many streams were let go by that.
+
+    `lasted` is when the last request was due, in seconds from the beginning.
+    """
 
     def __init__(
         self, addresses: Sequence[Address], arrivals: Sequence[Arrival], asker: Asker, budget: Budget, warmup: float
@@ -24,6 +27,7 @@ class Runner:
         self._budget = budget
         self._running: asyncio.Task[None] | None = None
         self.left = 0
+        self.lasted = 0.0
         self.records = [Record(address, self._zero, warmup) for address in addresses]
 
     @property
@@ -65,6 +69,7 @@ class Runner:
             await self._until(due)
             if not self._budget.take(due - self._zero, turn):
                 return
+            self.lasted = max(self.lasted, due - self._zero)
             record.begin()
             try:
                 outcome = await self._asker.ask(record.address, turn, due, record.gap)

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,9 +11,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
+import trustme
 
 from compare.measures.difference import between
 from compare.results import Results, Target, read
@@ -28,20 +29,19 @@ def scripted(script: dict[str, Any]) -> Iterator[str]:
     command = [sys.executable, "tests/support/scripted_target.py", str(port), json.dumps(script)]
     with subprocess.Popen(command, cwd=ROOT) as process:
         try:
-            url = f"http://127.0.0.1:{port}"
-            wait_for(url)
-            yield url
+            wait_for(port)
+            yield f"{'https' if 'certificate' in script else 'http'}://localhost:{port}"
         finally:
             process.kill()
 
 
-def wait_for(url: str) -> None:
+def wait_for(port: int) -> None:
     for _ in range(400):
-        with suppress(httpx.TransportError):
-            httpx.get(url)
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
             return
         time.sleep(0.05)
-    raise TimeoutError(url)
+    raise TimeoutError(port)
 
 
 @pytest.fixture
@@ -138,6 +138,19 @@ def test_a_key_is_sent_and_told_nowhere(start: Start, tmp_path: Path, monkeypatc
     results = run(tmp_path, urls, "--requests", 20)
     assert [target.counts.whole for target in results.targets] == [10, 10]
     assert b"hw_of" not in (tmp_path / "compare.json").read_bytes()
+
+
+def test_over_tls_whoever_has_a_certificate_to_believe(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    certificate = tmp_path / "certificate.pem"
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    url = start({"latencies": [1], "certificate": str(certificate)})
+    assert only(run(tmp_path, {"a": url}, "--requests", 10)).counts.errors == {"tls": 10}
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    assert only(run(tmp_path, {"a": url}, "--requests", 10)).counts.whole == 10
 
 
 @pytest.mark.slow

@@ -1,13 +1,14 @@
 """A target whose truth is known: `python tests/support/scripted_target.py PORT SCRIPT` streams as the script says.
 
 The script is JSON: `latencies`, milliseconds to the first token of one request after the other; `faults`, what befalls
-them, begun anew at its end; `key`, without which it answers 401; `stall`, when everything stands still, in seconds from
-the first request, and for how long.
+them, begun anew at its end; `key`, without which it answers 401; `certificate`, a file with key and chain, for TLS;
+`stall`, when everything stands still, in seconds from the first request, and for how long.
 """
 
 import asyncio
 import json
 import re
+import ssl
 import sys
 from typing import Any
 
@@ -90,7 +91,11 @@ class Target:
 
 
 async def _main(port: int, script: dict[str, Any]) -> None:
-    server = await asyncio.start_server(Target(script).serve, "127.0.0.1", port, backlog=1000)
+    tls = None
+    if "certificate" in script:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(script["certificate"])
+    server = await asyncio.start_server(Target(script).serve, "127.0.0.1", port, backlog=1000, ssl=tls)
     async with server:
         await server.serve_forever()
 

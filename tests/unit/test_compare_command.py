@@ -25,6 +25,7 @@ A = ["--target", "a=http://127.0.0.1:1"]
         (["--target", "a=http://host:99999"], "a: "),
         ([*A, *A], "same name"),
         ([*A, "--dollars", "1"], "--dollars needs --token-prices"),
+        ([*A, "--process", "a=none"], "say NAME=PID"),
         ([*A, "--rate", "0"], "--rate"),
         ([*A, "--seconds", "-1"], "--seconds"),
         ([*A, "--trace", "nowhere.csv"], "nowhere.csv"),

@@ -11,7 +11,7 @@ from compare.measures.samples import Samples
 from compare.results import Distribution, Estimate
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-RUNS = 400
+RUNS = 200
 
 
 def filled(values: np.ndarray, moments: np.ndarray | None = None) -> Samples:
