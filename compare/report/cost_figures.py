@@ -25,8 +25,7 @@ def curves(answer: Answer) -> Markup:
             axes.plot([flip.streams_per_hour], [flip.usd], "o", color=INK, markersize=4.5)
         axes.axvline(answer.workload.streams_per_hour, color=INK, linewidth=0.8, linestyle=":")
         drawn.logarithmic("x", "y")
-        axes.set_xlabel("streams an hour (dotted: this traffic; dots: the cheapest changes)")
-        axes.set_ylabel("$ a month, without what they share")
+        axes.set(xlabel="streams an hour", ylabel="$ a month, without what they share")
         axes.legend(loc="upper left")
     return drawn.svg
 

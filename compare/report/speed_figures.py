@@ -25,7 +25,7 @@ def quantiles(measure: Measure, targets: Sequence[Target]) -> Markup:
                 low, high = _ends(estimate)
                 axes.plot([low, high], [place, place], color=colour, linewidth=1.6, alpha=0.7)
                 axes.plot([estimate.value], [place], mark, color=colour, markersize=5)
-                axes.annotate(_QUANTILES[offset], (high, place), (4, -3), textcoords="offset points", fontsize=7.5)
+                axes.annotate(_QUANTILES[offset], (high, place), (4, -3), textcoords="offset points", fontsize=8.5)
         drawn.logarithmic("x")
         axes.set_yticks([-row - 0.27 for row in range(len(measured))], [short(target.name) for target in measured])
         axes.set_xlabel("tokens a second" if measure == "tokens_per_second" else "ms")
