@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import IO, Final
 
 import click
@@ -47,12 +48,19 @@ _WARM: Final = 4
 @click.option("--profile", default="ramp", show_default=True, help="One of those of `python -m compare run`.")
 def main(data: Path, seconds: float, rate: float, profile: str) -> None:
     """The results are in the folder of the data, with the report beside them."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _exit)
     with open_data_folder(data) as folder:
         if not folder.first:
             raise LaunchError(f"A comparison already runs on {folder.path}.")
         click.echo("Starting both homes ...")
         with _both(folder) as (homes, key):
             _compare(homes, key, ["--seconds", str(seconds), "--rate", str(rate), "--profile", profile], data)
+
+
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    """By way of everything that ends the children."""
+    raise SystemExit(1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from compare.cost.answer import HOMES, Answer
 from compare.cost.bill import TITLES, Home
 from compare.report.figures import INK, Style, drawing, styles
 
-_STYLES: Final[dict[Home, Style]] = dict(zip(HOMES, styles(), strict=False))
+_STYLES: Final[dict[Home, Style]] = dict(zip(HOMES, styles(HOMES), strict=True))
 
 
 def curves(answer: Answer) -> Markup:
@@ -25,8 +25,7 @@ def curves(answer: Answer) -> Markup:
             axes.plot([flip.streams_per_hour], [flip.usd], "o", color=INK, markersize=4.5)
         axes.axvline(answer.workload.streams_per_hour, color=INK, linewidth=0.8, linestyle=":")
         drawn.logarithmic("x", "y")
-        axes.set_xlabel("streams an hour (dotted: this traffic; dots: the cheapest changes)")
-        axes.set_ylabel("$ a month, without what they share")
+        axes.set(xlabel="streams an hour", ylabel="$ a month, without what they share")
         axes.legend(loc="upper left")
     return drawn.svg
 

@@ -5,7 +5,7 @@ Matplotlib knows no variables of CSS: it draws with colours that stand for them,
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from compare.cost.answer import HOMES
 from compare.cost.bill import number
 
 INK: Final = "#010101"
@@ -39,14 +40,19 @@ _ROOM: Final = 300
 _NAME: Final = 24
 Style = tuple[str, str | tuple[float, tuple[float, ...]], str]
 """Colour, dashes and mark of a series."""
+_ALL: Final[tuple[Style, ...]] = tuple(zip(SERIES, DASHES, MARKS, strict=True))
 
 
 def short(name: str) -> str:
     return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
 
 
-def styles() -> Iterator[Style]:
-    return zip(cycle(SERIES), cycle(DASHES), cycle(MARKS), strict=False)
+def styles(homes: Sequence[str | None]) -> list[Style]:
+    """One for each. A home has the same in all figures; of those in the same home, the first has it."""
+    taken = dict(zip(HOMES, _ALL, strict=False))
+    unused = (style for home, style in taken.items() if home not in homes)
+    left = cycle([*unused, *_ALL[len(HOMES) :]])
+    return [taken.pop(home) if home in taken else next(left) for home in homes]
 
 
 class Drawing:

@@ -15,6 +15,7 @@ from compare.cost.answer import Answer, answer
 from compare.cost.bill import number
 from compare.cost.plan import plan
 from compare.cost.prices import load
+from compare.report.figures import styles
 from compare.report.page import page
 from compare.report.write import Report, write
 from compare.results import Counts, Results
@@ -126,6 +127,13 @@ def test_figures_have_words_for_those_who_do_not_see_them() -> None:
     assert found.elements["svg"] == found.elements["figure"] == 8
     assert sum(1 for id in found.ids if id.endswith("-says")) == found.elements["svg"]
     assert found.elements["table"] == found.elements["caption"]
+
+
+def test_a_home_looks_the_same_in_all_figures() -> None:
+    alone, among = styles(["fargate"]), styles(["a", "lambda", "fargate", None, "lambda", None])
+
+    assert among[2] == alone[0]
+    assert len(set(among)) == 6
 
 
 def test_no_colour_is_fixed_in_a_figure() -> None:
