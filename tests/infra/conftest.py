@@ -29,6 +29,13 @@ EVERYTHING = replace(
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever test is the first waits for the templates; interrupted in it, CDK answers all others with nonsense."""
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(300))
+
+
 def _templates(folder: Path, settings: stage.Stage, **context: str) -> Templates:
     build(settings, context=context, outdir=str(folder)).synth()
     return {path.name.partition(".")[0]: json.loads(path.read_text()) for path in folder.glob("*.template.json")}
