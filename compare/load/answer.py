@@ -36,7 +36,7 @@ class Answer:
         "tokens",
     )
 
-    def __init__(self, dialect: Dialect, gap: Callable[[float, float], None]) -> None:
+    def __init__(self, dialect: Dialect, gap: Callable[[float], None]) -> None:
         self._dialect = dialect
         self._gap = gap
         self._tail = b"\n"
@@ -92,7 +92,7 @@ class Answer:
         if self.last_token is None:
             self.first_token = now
         else:
-            self._gap(now, now - self.last_token)
+            self._gap(now - self.last_token)
         self.last_token = now
 
     @property

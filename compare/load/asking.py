@@ -41,7 +41,7 @@ class Asker:
     model: str
     patience: float
 
-    async def ask(self, address: Address, turn: Turn, due: float, gap: Callable[[float, float], None]) -> Outcome:
+    async def ask(self, address: Address, turn: Turn, due: float, gap: Callable[[float], None]) -> Outcome:
         answer = Answer(self.dialect, gap)
         sent, how, resumes = time.monotonic(), "timeout", 0
         try:

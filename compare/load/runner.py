@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import cycle, islice
 
 from compare.load.address import Address
@@ -72,7 +73,7 @@ class Runner:
             self.lasted = max(self.lasted, due - self._zero)
             record.begin()
             try:
-                outcome = await self._asker.ask(record.address, turn, due, record.gap)
+                outcome = await self._asker.ask(record.address, turn, due, partial(record.gap, due))
             finally:
                 record.leave()
             self._budget.settle(turn, outcome.answer)
