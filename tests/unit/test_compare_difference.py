@@ -51,7 +51,7 @@ def of_long_streams(seed: int) -> Target:
     record = Record(parse("a=http://target.test", None), zero=0, warmup=0)
     for due in np.sort(draw.uniform(0, 60, 120)).tolist():
         answer = Answer(DIALECTS["plain"], partial(record.gap, due))
-        for at in (due + np.cumsum(draw.exponential(draw.normal(0.1, 0.01), 100))).tolist():
+        for at in (due + np.cumsum(draw.normal(draw.normal(0.1, 0.01), 0.003, 100))).tolist():
             answer.feed(at, TOKEN)
         record.end(Outcome("whole", due, due, at, False, answer))
     return record.target(60, None)
