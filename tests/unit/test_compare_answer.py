@@ -50,6 +50,8 @@ def test_streams_over_15_minutes_have_one_home() -> None:
     assert long.choice == "fargate"
     assert "only Fargate can carry them" in long.reasons[0]
     assert long.flips == []
+    assert {home for row in long.map.cheapest for home in row} == {"fargate"}
+    assert {(each.first, len(each.flips)) for each in long.by_length} == {("fargate", 0)}
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,16 @@ def test_signals_of_the_traffic_are_told(workload: Workload, on_lambda: OnLambda
 
     assert any(words in text for text in [*with_signal.reasons, *with_signal.would_change])
     assert not any(words in text for text in [*without.reasons, *without.would_change])
+
+
+def test_flips_of_a_length_are_looked_for_at_each_step_too() -> None:
+    tasks = OnFargate(streams_per_task=1, headroom=0, least=1, addresses=0)
+    function = OnLambda(memory=512, snapstart=False, front_door="function_url")
+    whole = told(Workload(stream_seconds=300, peak=1), Deployment(on_lambda=function, on_fargate=tasks))
+    [same] = [each for each in whole.by_length if each.seconds == 300]
+
+    assert len(same.flips) > 2
+    assert same.flips == whole.flips
 
 
 def test_the_map_agrees_with_the_bills() -> None:
