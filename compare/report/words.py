@@ -18,6 +18,9 @@ _LIMITS_OF_COST: Final = (
 _LIMITS_OF_SPEED: Final = (
     "An interval says how far a quantile may be off by chance in a run like this one. It says nothing of other hours, "
     "other networks or another model.",
+    "Shares of requests (failed, resumed, cold) are compared as if each were independent of the others. Failures "
+    "mostly come in clumps, and then a difference between their shares may be chance.",
+    "Times are of requests that were answered: a target that refuses what it is too busy for looks fast to the rest.",
     "Targets on one machine take CPU from each other and from the load: such a run shows that it works and what "
     "differs much, not what AWS would do.",
 )
