@@ -102,7 +102,9 @@ class Traffic(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Of the target's processes, where they are on this machine: cores on the average, bytes resident at the most."""
+    """Of the target's processes, where they are on this machine: cores on the average, from the end of the warm-up to
+    the last request, and bytes resident at the most.
+    """
 
     cores: float
     memory: int

@@ -52,7 +52,7 @@ async def measure(plan: Plan, budget: Budget, say: Callable[[str], None], every:
     try:
         async with Watch() as watch:
             await runner.run()
-            client = watch.told()
+            client = watch.told(*runner.measured)
     finally:
         for task in beside:
             task.cancel()
@@ -78,9 +78,9 @@ def _progress(runner: Runner) -> str:
 
 
 def _results(plan: Plan, budget: Budget, runner: Runner, client: Client, began: datetime) -> Results:
-    seconds = max(runner.lasted - plan.warmup, 0.001)
-    usage = {name: processes.told() for name, processes in plan.processes.items()}
-    targets = [record.target(seconds, usage.get(record.address.name)) for record in runner.records]
+    began_measuring, over = runner.measured
+    usage = {name: processes.told(began_measuring, over) for name, processes in plan.processes.items()}
+    targets = [record.target(over - began_measuring, usage.get(record.address.name)) for record in runner.records]
     said = warnings(client)
     if runner.left:
         said.append(f"{runner.left} streams were still open at the interrupt, and are in no figure.")
