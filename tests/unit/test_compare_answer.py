@@ -13,12 +13,13 @@ from click.testing import CliRunner, Result
 
 from app.observability.names import NAMESPACE, Metric
 from compare.__main__ import main
-from compare.cost import cloudwatch, rules_of_thumb
+from compare.cost import cloudwatch, measured, rules_of_thumb
 from compare.cost.answer import Answer, answer
 from compare.cost.deployment import Deployment, OnFargate, OnLambda
 from compare.cost.plan import plan
 from compare.cost.prices import load
 from compare.cost.workload import Workload
+from tests.support.compare_results import results, target
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "compare.md"
 BEGAN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -137,6 +138,19 @@ def test_options_go_before_the_plan(tmp_path: Path) -> None:
     assert whole.sentence in result.output
 
 
+def test_a_plan_goes_before_the_rate_of_a_run() -> None:
+    assert measured.workload(results(), Workload(streams_per_hour=7)).streams_per_hour == 7
+    assert measured.workload(results(), Workload(peak=2)).streams_per_hour == 900
+
+
+@pytest.mark.parametrize(("home", "held"), [("fargate", 150), (None, 200), ("local", 200)])
+def test_a_task_holds_what_a_target_held_that_says_it_is_one(home: str | None, held: int) -> None:
+    # 60 streams took 0.2 cores, and a task has half a core.
+    run = results(target("a", 330, home))
+
+    assert measured.deployment(run, Deployment()).on_fargate.streams_per_task == held
+
+
 def series(id: str, values: dict[int, float]) -> dict[str, Any]:
     """Values by the hour, as the AWS command line prints them."""
     return {
@@ -186,10 +200,32 @@ def test_what_is_no_export_is_told(content: str, words: str, tmp_path: Path) -> 
 def test_the_queries_ask_for_metrics_that_there_are() -> None:
     queries = json.loads(cloudwatch.QUERIES.read_text())
 
-    assert {query["MetricStat"]["Metric"]["Namespace"] for query in queries} == {NAMESPACE}
-    assert {query["MetricStat"]["Metric"]["MetricName"] for query in queries} <= set(Metric)
+    asked = [query["MetricStat"] for query in queries if "MetricStat" in query]
+    assert {each["Metric"]["Namespace"] for each in asked} == {NAMESPACE}
+    assert {each["Metric"]["MetricName"] for each in asked} <= set(Metric)
     assert len({query["Id"] for query in queries}) == len(queries)
-    assert all(query["MetricStat"]["Period"] == 3600 for query in queries)
+    assert all(each["Period"] == 3600 for each in asked)
+
+
+def test_hours_without_streams_are_asked_for_too() -> None:
+    queries = {query["Id"]: query for query in json.loads(cloudwatch.QUERIES.read_text())}
+
+    for home in ("lambda", "fargate"):
+        assert queries[f"{home}_streams"]["Expression"] == f"FILL({home}_counted, 0)"
+        assert queries[f"{home}_counted"]["MetricStat"]["Stat"] == "SampleCount"
+        assert not queries[f"{home}_counted"]["ReturnData"]
+
+
+def test_silence_at_both_ends_of_an_export_counts(tmp_path: Path) -> None:
+    found = [series("lambda_streams", {0: 0, 1: 0, 2: 90, 3: 0}), series("lambda_seconds", {2: 900_000})]
+    file = tmp_path / "export.json"
+    file.write_text(json.dumps({"MetricDataResults": found}))
+
+    workload = cloudwatch.workload(file, Workload())
+
+    assert list(workload.hours) == [0, 0, 90, 0]
+    assert workload.streams_per_hour == 22.5
+    assert workload.stream_seconds == 10
 
 
 def test_aws_would_take_the_queries() -> None:
