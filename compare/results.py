@@ -177,13 +177,15 @@ def write(results: Results, path: Path) -> None:
 
 
 def read(path: Path) -> Results:
-    """
+    """Of a run, also out of the JSON that lies beside its report.
+
     Raises:
         OSError: it cannot be read.
         ResultsError: it is none of ours, or of another form.
     """
     raw = path.read_bytes()
     try:
+        raw = bytes(msgspec.json.decode(raw, type=_Report).results) or raw
         form = msgspec.json.decode(raw, type=_Form).format
         if form != FORMAT:
             raise ResultsError(f"{path} has form {form}, and this version reads {FORMAT}.")
@@ -194,3 +196,7 @@ def read(path: Path) -> Results:
 
 class _Form(msgspec.Struct):
     format: int
+
+
+class _Report(msgspec.Struct):
+    results: msgspec.Raw = msgspec.Raw()
