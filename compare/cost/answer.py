@@ -19,6 +19,7 @@ LEFT_OUT: Final = (
     "the upstream's own price, which is the same in both homes and mostly far larger",
     "what the database takes beyond its least capacity, and its storage and input/output",
     "Container Insights, alarms, dashboards, secrets, web ACLs and traces; lines that Lambda itself writes to the log",
+    "requests to the upstream as traffic to the internet, and invocations of Lambda for readers that resume a stream",
     "traffic between zones, savings plans and free tiers other than those that are named",
     "tiers of egress, logs and metrics beyond the first",
 )

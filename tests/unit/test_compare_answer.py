@@ -40,6 +40,11 @@ def test_the_cheapest_home_is_recommended_with_its_sum() -> None:
     assert told(Workload(streams_per_hour=5000, stream_seconds=30)).choice == "fargate"
 
 
+def test_one_home_alone_is_compared_to_nothing() -> None:
+    alone = answer(Deployment(), Workload(streams_per_hour=10, stream_seconds=10), load("us-east-1"), ("lambda",))
+    assert alone.sentence.endswith("a month for 10 streams an hour of 10 s.")
+
+
 def test_longer_streams_turn_the_answer() -> None:
     assert told(Workload(streams_per_hour=500, stream_seconds=2)).choice == "lambda"
     assert told(Workload(streams_per_hour=500, stream_seconds=60)).choice == "fargate"
@@ -58,7 +63,9 @@ def test_streams_over_15_minutes_have_one_home() -> None:
 @pytest.mark.parametrize(
     ("workload", "on_lambda", "words"),
     [
-        (Workload(streams_per_hour=2), OnLambda(), "there is less than one stream"),
+        (Workload(streams_per_hour=2), OnLambda(), "Lambda costs no more than its snapshot then"),
+        (Workload(streams_per_hour=2), OnLambda(snapstart=False), "Lambda costs nothing then"),
+        (Workload(streams_per_hour=2), OnLambda(provisioned=1), "Lambda costs what is kept ready then"),
         (Workload(streams_per_hour=900, peak=1.5), OnLambda(), "The traffic is steady"),
         (Workload(peak=8), OnLambda(), "The busiest hour has 8 times the mean"),
         (Workload(streams_per_hour=200_000), OnLambda(), "more than the 1000 environments"),
