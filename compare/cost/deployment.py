@@ -1,4 +1,4 @@
-"""How the homes are deployed: what one may choose, with what infra/ deploys as defaults."""
+"""How the homes are deployed: what one may choose, with what infra/ deploys as defaults, but for a second task."""
 
 from typing import Literal
 
