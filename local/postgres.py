@@ -81,9 +81,7 @@ def _socket_folder(folder: Path, account: pwd.struct_passwd | None) -> Iterator[
 
 
 @contextmanager
-def _server(
-    folder: Path, options: Sequence[str], version: int, account: pwd.struct_passwd | None
-) -> Iterator[Child]:
+def _server(folder: Path, options: Sequence[str], version: int, account: pwd.struct_passwd | None) -> Iterator[Child]:
     command = [str(program("postgres", version)), "-D", str(folder), *options]
     with (
         _log(folder).open("wb") as log,
