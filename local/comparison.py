@@ -132,11 +132,11 @@ def _wait_until_ready(homes: Sequence[_Home], others: Sequence[Child], folder: D
 
 
 def _warm(home: _Home, key: str) -> None:
-    """A few answers at once."""
+    """A few answers at once, which may have to wait for containers."""
     body = {"model": _MODEL, "input": "Hello.", "max_tokens": 100, "stream": False}
     with ThreadPoolExecutor(_WARM) as threads:
         for _ in range(_WARM):
-            threads.submit(call, "POST", f"{home.url}/v1/completions", key, body)
+            threads.submit(call, "POST", f"{home.url}/v1/completions", key, body, timeout=_READY_WITHIN)
 
 
 def _compare(homes: Sequence[_Home], key: str, load: Sequence[str], folder: Path) -> None:
