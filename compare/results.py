@@ -102,7 +102,9 @@ class Traffic(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Of the target's processes, where they are on this machine: cores on the average, bytes resident at the most."""
+    """Of the target's processes, where they are on this machine: cores on the average, from the end of the warm-up to
+    the last request, and bytes resident at the most.
+    """
 
     cores: float
     memory: int
@@ -178,13 +180,15 @@ def write(results: Results, path: Path) -> None:
 
 
 def read(path: Path) -> Results:
-    """
+    """Of a run, also out of the JSON that lies beside its report.
+
     Raises:
         OSError: it cannot be read.
         ResultsError: it is none of ours, or of another form.
     """
     raw = path.read_bytes()
     try:
+        raw = bytes(msgspec.json.decode(raw, type=_Report).results) or raw
         form = msgspec.json.decode(raw, type=_Form).format
         if form != FORMAT:
             raise ResultsError(f"{path} has form {form}, and this version reads {FORMAT}.")
@@ -195,3 +199,7 @@ def read(path: Path) -> Results:
 
 class _Form(msgspec.Struct):
     format: int
+
+
+class _Report(msgspec.Struct):
+    results: msgspec.Raw = msgspec.Raw()

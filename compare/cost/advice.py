@@ -7,7 +7,7 @@ from typing import Final
 from compare.cost import on_fargate, on_lambda
 from compare.cost.bill import TITLES, Bill, Home, money, number
 from compare.cost.curves import Flip, next_flip
-from compare.cost.deployment import Deployment
+from compare.cost.deployment import Deployment, OnLambda
 from compare.cost.workload import Workload
 
 # The concurrency that a region of an account has where nobody asked for more; new accounts may have less.
@@ -43,7 +43,7 @@ def sentence(case: Case) -> str:
     others = ", ".join(
         f"{money(bill.usd)} on {TITLES[home]}" for home, bill in case.bills.items() if home != case.choice
     )
-    return f"{TITLES[case.choice]}: {money(mine.usd)} a month for {traffic}, against {others}."
+    return f"{TITLES[case.choice]}: {money(mine.usd)} a month for {traffic}{', against ' + others if others else ''}."
 
 
 def reasons(case: Case) -> list[str]:
@@ -87,7 +87,16 @@ def _intermittent(case: Case) -> str | None:
     if share < _INTERMITTENT:
         return None
     least = case.deployment.on_fargate.least
-    return f"In {share:.0%} of the hours there is less than one stream: Lambda costs nothing then, {least} tasks do."
+    return (
+        f"In {share:.0%} of the hours there is less than one stream: Lambda costs "
+        f"{_idle(case.deployment.on_lambda)} then, {least} tasks are paid for as ever."
+    )
+
+
+def _idle(chosen: OnLambda) -> str:
+    if chosen.provisioned:
+        return "what is kept ready"
+    return "no more than its snapshot" if chosen.snapstart else "nothing"
 
 
 def _steady(case: Case) -> str | None:

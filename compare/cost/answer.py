@@ -1,5 +1,6 @@
 """Which home for this traffic: bills, curves, flips, map and recommendation, ready to be written or shown."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -7,7 +8,7 @@ import msgspec
 from compare.cost import advice
 from compare.cost.bill import TITLES, Bill, Home
 from compare.cost.bills import bill
-from compare.cost.curves import Curve, Flip, cheapest, curve, flips, points
+from compare.cost.curves import Flip, cheapest, curve, flips, points
 from compare.cost.deployment import Deployment
 from compare.cost.prices import Prices
 from compare.cost.workload import Workload
@@ -18,6 +19,7 @@ LEFT_OUT: Final = (
     "the upstream's own price, which is the same in both homes and mostly far larger",
     "what the database takes beyond its least capacity, and its storage and input/output",
     "Container Insights, alarms, dashboards, secrets, web ACLs and traces; lines that Lambda itself writes to the log",
+    "requests to the upstream as traffic to the internet, and invocations of Lambda for readers that resume a stream",
     "traffic between zones, savings plans and free tiers other than those that are named",
     "tiers of egress, logs and metrics beyond the first",
 )
@@ -112,9 +114,12 @@ def answer(deployment: Deployment, workload: Workload, prices: Prices, homes: tu
         would_change=advice.would_change(case),
         bills=[_shown(each) for each in bills.values()],
         flips=found,
-        by_length=[_of_length(length, deployment, workload, prices, homes) for length in _LENGTHS],
+        by_length=[
+            _of_length(deployment, workload.with_streams(workload.streams_per_hour, length), prices, able)
+            for length in _LENGTHS
+        ],
         curves={home: [(point, of_traffic[home](point)) for point in looked_at] for home in homes},
-        map=_map(deployment, workload, prices, homes),
+        map=_map(deployment, workload, prices, able),
         unread_prices=sorted({line.what for each in bills.values() for line in each.shown if not line.price.read}),
         left_out=list(LEFT_OUT),
     )
@@ -130,28 +135,21 @@ def _shown(each: Bill) -> HomeBill:
     return HomeBill(each.home, TITLES[each.home], each.usd, each.own_usd, lines)
 
 
-def _map(deployment: Deployment, workload: Workload, prices: Prices, homes: tuple[Home, ...]) -> CostMap:
+def _map(deployment: Deployment, workload: Workload, prices: Prices, homes: Sequence[Home]) -> CostMap:
     streams = _even(*_range(workload))
     seconds = _even(_SHORTEST, _LONGEST)
     rows = []
     for length in seconds:
-        curves = _curves(length, deployment, workload, prices, homes)
+        of_length = workload.with_streams(workload.streams_per_hour, length)
+        curves = {home: curve(home, deployment, of_length, prices) for home in homes}
         rows.append([cheapest(curves, point) for point in streams])
     return CostMap(streams, seconds, rows)
 
 
-def _of_length(
-    length: float, deployment: Deployment, workload: Workload, prices: Prices, homes: tuple[Home, ...]
-) -> OfLength:
-    curves, streams = _curves(length, deployment, workload, prices, homes), _even(*_range(workload))
-    return OfLength(length, cheapest(curves, streams[0]), flips(curves, streams))
-
-
-def _curves(
-    length: float, deployment: Deployment, workload: Workload, prices: Prices, homes: tuple[Home, ...]
-) -> dict[Home, Curve]:
-    of_length = workload.with_streams(workload.streams_per_hour, length)
-    return {home: curve(home, deployment, of_length, prices) for home in homes}
+def _of_length(deployment: Deployment, workload: Workload, prices: Prices, homes: Sequence[Home]) -> OfLength:
+    curves = {home: curve(home, deployment, workload, prices) for home in homes}
+    looked_at = points(deployment, workload, *_range(workload))
+    return OfLength(workload.stream_seconds, cheapest(curves, looked_at[0]), flips(curves, looked_at))
 
 
 def _even(low: float, high: float) -> list[float]:

@@ -1,7 +1,8 @@
 """Traffic from an export of CloudWatch: what `aws cloudwatch get-metric-data` says to the queries in cloudwatch.json.
 
 The queries ask for Headwater's own metrics (docs/operations.md), in both homes and by the hour. Their ids end in what
-they are: `_streams`, `_seconds`, `_longest`, `_cold`, `_restored`.
+they are: `_streams`, `_seconds`, `_longest`, `_cold`, `_restored`. Hours without streams, of which CloudWatch has
+nothing, are filled with 0: those at both ends of the time count as those within.
 """
 
 from collections import defaultdict
@@ -14,7 +15,7 @@ import msgspec
 from compare.cost.workload import SECONDS_AN_HOUR, Workload
 
 QUERIES: Final = Path(__file__).with_name("cloudwatch.json")
-# From the first hour with anything to the last one.
+# From the first hour that is told to the last one.
 _LEAST_HOURS: Final = 2
 
 
@@ -37,7 +38,7 @@ Hours = dict[int, float]
 
 
 def workload(path: Path, base: Workload) -> Workload:
-    """Hours without data count as hours without streams. What an export does not say stays as in `base`.
+    """Hours without data between others count as without streams. What an export does not say stays as in `base`.
 
     Raises:
         OSError: it cannot be read.

@@ -15,7 +15,8 @@ _ENOUGH_HELD = 20
 
 
 def workload(results: Results, base: Workload) -> Workload:
-    """Means over the targets, weighted by their whole streams. How many an hour is the run's rate, if it is not said.
+    """Means over the targets, weighted by their whole streams. The run's rate counts where `base` has the default,
+    for a load is mostly not the month's traffic.
 
     Raises:
         ResultsError: no stream came whole.
@@ -27,9 +28,10 @@ def workload(results: Results, base: Workload) -> Workload:
     def mean(value: Callable[[Traffic], float]) -> float:
         return sum(value(each.traffic) * each.counts.whole for each in results.targets) / whole
 
+    unsaid = base.streams_per_hour == Workload().streams_per_hour
     return msgspec.structs.replace(
         base,
-        streams_per_hour=mean(lambda each: each.requests_per_hour),
+        streams_per_hour=mean(lambda each: each.requests_per_hour) if unsaid else base.streams_per_hour,
         stream_seconds=mean(lambda each: each.stream_seconds),
         bytes=mean(lambda each: each.bytes),
         cold_share=_cold_share(results, base.cold_share),
@@ -39,7 +41,7 @@ def workload(results: Results, base: Workload) -> Workload:
 def deployment(results: Results, base: Deployment) -> Deployment:
     """With as many streams a task as the CPU that the target of the Fargate home took for each leaves room for."""
     for target in results.targets:
-        if target.home != "lambda" and (holds := _streams_per_core(target)):
+        if target.home == "fargate" and (holds := _streams_per_core(target)):
             held = max(1, min(_MOST_SHOWN, int(holds * base.on_fargate.vcpu)))
             return msgspec.structs.replace(
                 base, on_fargate=msgspec.structs.replace(base.on_fargate, streams_per_task=held)

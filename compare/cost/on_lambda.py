@@ -8,7 +8,7 @@ from compare.cost.deployment import OnLambda
 from compare.cost.prices import Prices
 from compare.cost.workload import SECONDS_AN_HOUR, Workload
 
-# Every month of an account; not for what provisioned concurrency runs.
+# Every month of an account; not for a function with provisioned concurrency.
 _FREE_REQUESTS = 1e6
 _FREE_GB_SECONDS = 400_000
 # Of a streamed answer, and of all of a month.
@@ -30,8 +30,12 @@ def lines(chosen: OnLambda, workload: Workload, prices: Prices) -> Iterator[Line
     yield from front_doors.of_function(chosen.front_door, workload, prices)
 
 
+def _is_free(chosen: OnLambda) -> bool:
+    return chosen.free_tier and not chosen.provisioned
+
+
 def _requests(chosen: OnLambda, streams: float, prices: Prices) -> Line:
-    free = min(streams, _FREE_REQUESTS) if chosen.free_tier else 0
+    free = min(streams, _FREE_REQUESTS) if _is_free(chosen) else 0
     return Line(
         what="Lambda, requests",
         how=f"{number(streams)} - {number(free)} free" if free else "",
@@ -45,7 +49,7 @@ def _on_demand(chosen: OnLambda, workload: Workload, prices: Prices) -> Iterator
     price = prices.of("lambda", f"duration_{chosen.architecture}")
     seconds = beyond_ready(chosen, workload) * SECONDS_AN_HOUR * prices.hours
     whole = seconds * chosen.gigabytes
-    free = min(whole, _FREE_GB_SECONDS) if chosen.free_tier else 0
+    free = min(whole, _FREE_GB_SECONDS) if _is_free(chosen) else 0
     yield Line(
         what="Lambda, duration of whole streams",
         how=f"{_streams(chosen, workload, prices, seconds)} x {number(chosen.gigabytes)} GB"

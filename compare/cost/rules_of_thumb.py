@@ -36,7 +36,7 @@ def rows(prices: Prices) -> list[Row]:
         return [line for line in on_lambda.lines(function, workload, prices) if line.counts]
 
     def of_tasks(count: int, architecture: str) -> list[Line]:
-        tasks = OnFargate(vcpu=1, memory=2, least=count, addresses=0, architecture=architecture)  # type: ignore[arg-type]
+        tasks = OnFargate(vcpu=1, memory=2, least=count, architecture=architecture)  # type: ignore[arg-type]
         return [line for line in on_fargate.lines(tasks, workload, prices) if line.counts]
 
     one = of_tasks(1, "x86")

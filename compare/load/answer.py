@@ -9,8 +9,10 @@ from compare.load.dialects import Dialect, error_kind, tokens_told
 _START: Final = re.compile(r"\bstart;desc=(\w+)")
 _HOME: Final = re.compile(r"\bhome;desc=(\w+)")
 _INSTANCE: Final = re.compile(r"\binstance;desc=([\w-]+)")
-_UPSTREAM: Final = re.compile(r"\bupstream;dur=([\d.]+)")
+_UPSTREAM: Final = re.compile(r"\bupstream;dur=(\d+(?:\.\d+)?)")
 _ID: Final = b"\nid: "
+# Of a frame, in bytes: what is no stream of events is not kept for ever.
+_LONGEST: Final = 1024**2
 
 
 class Answer:
@@ -36,7 +38,7 @@ class Answer:
         "tokens",
     )
 
-    def __init__(self, dialect: Dialect, gap: Callable[[float, float], None]) -> None:
+    def __init__(self, dialect: Dialect, gap: Callable[[float], None]) -> None:
         self._dialect = dialect
         self._gap = gap
         self._tail = b"\n"
@@ -62,10 +64,11 @@ class Answer:
 
     def feed(self, now: float, data: bytes) -> None:
         self.bytes += len(data)
-        known = self._tail + data
+        # Lines end as the server likes it (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+        known = self._tail + data.replace(b"\r", b"")
         cut = known.rfind(b"\n\n") + 1
         if not cut:
-            self._tail = known
+            self._tail = known[-_LONGEST:]
             return
         self._tail = known[cut:]
         self._look(now, known[:cut])
@@ -92,7 +95,7 @@ class Answer:
         if self.last_token is None:
             self.first_token = now
         else:
-            self._gap(now, now - self.last_token)
+            self._gap(now - self.last_token)
         self.last_token = now
 
     @property

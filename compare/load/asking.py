@@ -12,7 +12,7 @@ import msgspec
 from compare.load.address import Address
 from compare.load.answer import Answer
 from compare.load.arrivals import Turn
-from compare.load.connection import CUT, exchange
+from compare.load.connection import CUT, WHOLE, exchange
 from compare.load.dialects import Dialect
 
 # Of a stream that was cut: how often it is asked for the rest, and how long after the cut.
@@ -41,7 +41,7 @@ class Asker:
     model: str
     patience: float
 
-    async def ask(self, address: Address, turn: Turn, due: float, gap: Callable[[float, float], None]) -> Outcome:
+    async def ask(self, address: Address, turn: Turn, due: float, gap: Callable[[float], None]) -> Outcome:
         answer = Answer(self.dialect, gap)
         sent, how, resumes = time.monotonic(), "timeout", 0
         try:
@@ -50,11 +50,9 @@ class Asker:
                 while how == CUT and answer.resumable and resumes < _RESUMES:
                     await asyncio.sleep(_PAUSE)
                     resumes += 1
-                    how = await exchange(address, self._rest(address, answer), answer)
+                    how = _read_on(await exchange(address, self._rest(address, answer), answer))
         except TimeoutError:
             how = "timeout"
-        # A service that cannot tell the rest of a stream has cut it.
-        how = CUT if resumes and how.startswith("http_") else how
         return Outcome(how, due, sent, time.monotonic(), resumes > 0, answer)
 
     def _request(self, address: Address, turn: Turn) -> bytes:
@@ -64,6 +62,11 @@ class Asker:
     def _rest(self, address: Address, answer: Answer) -> bytes:
         path = f"/v1/completions/{answer.completion_id}/stream?dialect={self.dialect.name}"
         return address.request("GET", path, {"last-event-id": answer.last_event_id})
+
+
+def _read_on(how: str) -> str:
+    """A service that cannot tell the rest of a stream, or is not there to, has cut it."""
+    return how if how == WHOLE or how.startswith("event_") else CUT
 
 
 def _text(tokens: int) -> str:

@@ -71,6 +71,8 @@ def run(
     """
     if dollars is not None and token_prices is None:
         raise click.UsageError("--dollars needs --token-prices.")
+    if not output.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {output.parent}.", param_hint="--output")
     load: Load
     if trace_path is not None:
         load = _trace(trace_path, speed)

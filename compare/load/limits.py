@@ -61,10 +61,8 @@ class Budget:
         """It is over: what it cost by the usage that was told, or else by what was sent and counted."""
         self._reserved -= self._most(turn)
         if self._prices is not None:
-            told, counted = answer.input_tokens, answer.output_tokens
-            self._spent += self._prices.cost(
-                told if told is not None else turn.input_tokens, counted if counted is not None else answer.tokens
-            )
+            told = answer.input_tokens
+            self._spent += self._prices.cost(told if told is not None else turn.input_tokens, _output(turn, answer))
 
     def interrupt(self) -> None:
         self.stopped_by = self.stopped_by or "interrupt"
@@ -72,3 +70,10 @@ class Budget:
     def told(self) -> Limits:
         spent = self._spent if self._prices is not None else None
         return Limits(self._seconds, self._requests, self._dollars, spent, self.stopped_by)
+
+
+def _output(turn: Turn, answer: Answer) -> int:
+    """Tokens. The usage at a stream's beginning says 1, so one that did not come whole may have cost all of its own."""
+    if answer.ended != "whole":
+        return max(answer.tokens, turn.output_tokens)
+    return answer.output_tokens if answer.output_tokens is not None else answer.tokens

@@ -53,7 +53,7 @@ async def measure(plan: Plan, budget: Budget, say: Callable[[str], None], every:
     try:
         async with Watch() as watch:
             await runner.run()
-            client = watch.told()
+            client = watch.told(*runner.measured)
     finally:
         for task in beside:
             task.cancel()
@@ -79,11 +79,11 @@ def _progress(runner: Runner) -> str:
 
 
 def _results(plan: Plan, budget: Budget, runner: Runner, client: Client, began: datetime) -> Results:
-    seconds = max(runner.lasted - plan.warmup, 0.001)
-    usage = {name: processes.told() for name, processes in plan.processes.items()}
+    began_measuring, over = runner.measured
+    usage = {name: processes.told(began_measuring, over) for name, processes in plan.processes.items()}
     names = [record.address.name for record in runner.records]
     targets = [
-        record.target(seconds, usage.get(name), plan.notes.get(name))
+        record.target(over - began_measuring, usage.get(name), plan.notes.get(name))
         for record, name in zip(runner.records, names, strict=True)
     ]
     said = warnings(client)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import psutil
 
+from compare.load.cpu import CpuTime
 from compare.results import Usage
 
 _EVERY: Final = 1.0
@@ -21,23 +22,28 @@ class Processes:
             psutil.NoSuchProcess: there is none.
         """
         self._process = psutil.Process(pid)
-        self._began, self._cpu = time.monotonic(), _cpu(self._process)
+        self._cpu = CpuTime()
         self._memory = 0
+        self._look()
 
     async def watch(self) -> None:
-        """Look at the memory now and then, until it is cancelled or they have ended."""
+        """Look at them now and then, until it is cancelled or they have ended."""
         with suppress(psutil.NoSuchProcess):
             while True:
-                self._memory = max(self._memory, _memory(self._process))
+                self._look()
                 await asyncio.sleep(_EVERY)
 
-    def told(self) -> Usage | None:
-        """None if they have ended."""
+    def _look(self) -> None:
+        self._cpu.add(time.monotonic(), _cpu(self._process))
+        self._memory = max(self._memory, _memory(self._process))
+
+    def told(self, began: float, over: float) -> Usage | None:
+        """Cores between these moments of the monotonic clock. None if they have ended."""
         try:
-            cpu = _cpu(self._process) - self._cpu
+            self._look()
         except psutil.NoSuchProcess:
             return None
-        return Usage(cpu / (time.monotonic() - self._began), self._memory)
+        return Usage(self._cpu.cores(began, over), self._memory)
 
 
 def _cpu(process: psutil.Process) -> float:

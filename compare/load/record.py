@@ -48,9 +48,10 @@ class Record:
     def leave(self) -> None:
         self._open -= 1
 
-    def gap(self, now: float, seconds: float) -> None:
-        if now - self._zero >= self._warmup:
-            self._add("gap", now, seconds * 1000)
+    def gap(self, due: float, seconds: float) -> None:
+        """In a stream that was due then: gaps of one stream resemble each other, so they are kept under one moment."""
+        if due - self._zero >= self._warmup:
+            self._add("gap", due, seconds * 1000)
 
     def end(self, outcome: Outcome) -> None:
         self.done += 1

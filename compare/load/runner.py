@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import cycle, islice
+from typing import Final
 
 from compare.load.address import Address
 from compare.load.arrivals import Arrival
@@ -11,24 +13,31 @@ from compare.load.asking import Asker
 from compare.load.limits import Budget
 from compare.load.record import Record
 
+# Of a run that had no time after its warm-up, in seconds.
+_LEAST: Final = 0.001
+
 
 class Runner:
-    """`records` has what was seen, also after an interrupt; `left` is how many streams were let go by that.
-
-    `lasted` is when the last request was due, in seconds from the beginning.
-    """
+    """`records` has what was seen, also after an interrupt; `left` is how many streams were let go by that."""
 
     def __init__(
         self, addresses: Sequence[Address], arrivals: Sequence[Arrival], asker: Asker, budget: Budget, warmup: float
     ) -> None:
         self._zero = time.monotonic()
+        self._warmup = warmup
         self._arrivals = arrivals
         self._asker = asker
         self._budget = budget
         self._running: asyncio.Task[None] | None = None
         self.left = 0
-        self.lasted = 0.0
+        self._lasted = 0.0
         self.records = [Record(address, self._zero, warmup) for address in addresses]
+
+    @property
+    def measured(self) -> tuple[float, float]:
+        """From the end of the warm-up to when the last request was due, by the monotonic clock."""
+        began = self._zero + self._warmup
+        return began, max(self._zero + self._lasted, began + _LEAST)
 
     @property
     def elapsed(self) -> float:
@@ -69,10 +78,10 @@ class Runner:
             await self._until(due)
             if not self._budget.take(due - self._zero, turn):
                 return
-            self.lasted = max(self.lasted, due - self._zero)
+            self._lasted = max(self._lasted, due - self._zero)
             record.begin()
             try:
-                outcome = await self._asker.ask(record.address, turn, due, record.gap)
+                outcome = await self._asker.ask(record.address, turn, due, partial(record.gap, due))
             finally:
                 record.leave()
             self._budget.settle(turn, outcome.answer)

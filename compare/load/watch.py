@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from compare.load.cpu import CpuTime
 from compare.results import Client
 
 _EVERY: Final = 0.05
@@ -21,9 +22,10 @@ class Watch:
 
     def __init__(self) -> None:
         self._late: list[float] = []
+        self._cpu = CpuTime()
 
     async def __aenter__(self) -> "Watch":
-        self._began, self._cpu = time.monotonic(), _cpu()
+        self._cpu.add(time.monotonic(), _cpu())
         self._ticking = asyncio.get_running_loop().create_task(self._tick())
         return self
 
@@ -34,12 +36,14 @@ class Watch:
         while True:
             due = time.monotonic() + _EVERY
             await asyncio.sleep(_EVERY)
-            self._late.append((time.monotonic() - due) * 1000)
+            now = time.monotonic()
+            self._late.append((now - due) * 1000)
+            self._cpu.add(now, _cpu())
 
-    def told(self) -> Client:
-        """A share of one core since the beginning, and milliseconds."""
+    def told(self, began: float, over: float) -> Client:
+        """A share of one core between these moments of the monotonic clock, and milliseconds of the whole run."""
         lag = float(np.quantile(self._late, 0.99)) if self._late else 0.0
-        return Client((_cpu() - self._cpu) / (time.monotonic() - self._began), lag)
+        return Client(self._cpu.cores(began, over), lag)
 
 
 def warnings(client: Client) -> list[str]:

@@ -18,6 +18,9 @@ _LIMITS_OF_COST: Final = (
 _LIMITS_OF_SPEED: Final = (
     "An interval says how far a quantile may be off by chance in a run like this one. It says nothing of other hours, "
     "other networks or another model.",
+    "Shares of requests (failed, resumed, cold) are compared as if each were independent of the others. Failures "
+    "mostly come in clumps, and then a difference between their shares may be chance.",
+    "Times are of requests that were answered: a target that refuses what it is too busy for looks fast to the rest.",
     "Targets on one machine take CPU from each other and from the load: such a run shows that it works and what "
     "differs much, not what AWS would do.",
 )
@@ -46,12 +49,14 @@ def _faster(measure: Measure, begins: str, results: Results) -> list[str]:
 
 
 def _difference(measure: Measure, measured: list[Target]) -> str:
-    """Between the medians of the fastest two."""
+    """Between the medians of the fastest two, if both answered alike often: who refuses half is quick with the rest."""
     ranked = sorted(measured, key=lambda each: each.measures[measure].p50.value)
     if len(ranked) == 1:
         return ""
-    found = (each for each in between([(ranked[0], ranked[1])]) if (each.measure, each.what) == (measure, "p50"))
-    if any(each.beyond_noise for each in found):
+    found = {(each.measure, each.what) for each in between([(ranked[0], ranked[1])]) if each.beyond_noise}
+    if (None, "failed") in found:
+        return f"; {ranked[0].name} and {ranked[1].name} did not fail alike often, which may be why"
+    if (measure, "p50") in found:
         return f"; {ranked[0].name} is the fastest"
     return f"; between {ranked[0].name} and {ranked[1].name} that is no difference that this run could tell"
 

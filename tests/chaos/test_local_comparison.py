@@ -37,7 +37,8 @@ def test_both_homes_are_measured_and_reported(tmp_path: Path) -> None:
         assert target.usage is not None
         assert 0 < target.usage.cores < 16
         assert target.usage.memory > 50_000_000
-        assert target.starts.told == target.counts.requests - target.counts.failed
+        # A stream may also fail after it has said so.
+        assert target.starts.told >= target.counts.requests - target.counts.failed
         # What the homes add is less than all, and the upstream's 300 ms are not theirs.
         assert target.measures["ttft"].p50.value > 300
         assert 0 < target.measures["added_ttft"].p50.value < target.measures["ttft"].p50.value

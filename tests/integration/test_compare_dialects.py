@@ -33,7 +33,7 @@ async def asked(client: httpx.AsyncClient, dialect: Dialect, model: str) -> http
 
 def fed(dialect: Dialect, body: bytes, size: int) -> tuple[Answer, list[float]]:
     gaps: list[float] = []
-    answer = Answer(dialect, lambda _, gap: gaps.append(gap))
+    answer = Answer(dialect, gaps.append)
     answer.begin(0, {})
     for at in range(0, len(body), size):
         if answer.ended is None:

@@ -82,6 +82,13 @@ def test_every_end_is_counted_as_what_it_was(start: Start, tmp_path: Path) -> No
     assert target.traffic.output_tokens == 3
 
 
+def test_the_rest_of_a_cut_stream_is_asked_for_three_times(start: Start, tmp_path: Path) -> None:
+    """However it fails to come: one is had at the second time, one never."""
+    target = only(run(tmp_path, {"a": start({"latencies": [5], "faults": ["reluctant", "gone"]})}, "--requests", 20))
+    assert (target.counts.whole, target.counts.truncated, target.counts.resumed) == (10, 10, 20)
+    assert target.counts.errors == {}
+
+
 def test_what_the_service_says_of_itself_is_told(start: Start, tmp_path: Path) -> None:
     results = run(tmp_path, {"a": start({"latencies": [20]})}, "--requests", 50)
     target = only(results)

@@ -10,9 +10,13 @@ import json
 import re
 import ssl
 import sys
+from collections import Counter
 from typing import Any
 
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+_RESUMED = re.compile(rb"GET /v1/completions/(\d)-\d+/stream\?dialect=plain ")
+# Of streams that were cut: how often the rest of one is not told before it is.
+_RELUCTANCE = {"resumable": 0, "reluctant": 1, "gone": 9}
 _LAST_ID = re.compile(rb"last-event-id: (\d+)", re.IGNORECASE)
 _HEAD = (
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
@@ -40,6 +44,7 @@ class Target:
         self._stall = script.get("stall")
         self._number = 0
         self._began: float | None = None
+        self._refused: Counter[bytes] = Counter()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -67,9 +72,9 @@ class Target:
             return
         latency = self._latencies[number % len(self._latencies)] / 1000
         await asyncio.sleep(self._awake(came + latency) - loop.time())
-        more = "x-completion-id: 0193\r\n" if fault == "resumable" else ""
+        more = f"x-completion-id: {_RELUCTANCE[fault]}-{number}\r\n" if fault in _RELUCTANCE else ""
         writer.write(_HEAD.format(start="warm" if number else "cold", more=more).encode() + _chunk(_TEXT % 4))
-        if fault in ("cut", "resumable"):
+        if fault == "cut" or fault in _RELUCTANCE:
             writer.write(_chunk(_TEXT[:9]))
             return
         writer.write(_chunk(_ERROR if fault == "error" else _TEXT % 5 + _TEXT % 6 + _USAGE + _END) + b"0\r\n\r\n")
@@ -82,8 +87,11 @@ class Target:
         return ends if begins <= moment < ends else moment
 
     async def _rest(self, writer: asyncio.StreamWriter, head: bytes) -> None:
-        after = _LAST_ID.search(head)
-        if not head.startswith(b"GET /v1/completions/0193/stream?dialect=plain ") or after is None or after[1] != b"4":
+        asked, after = _RESUMED.match(head), _LAST_ID.search(head)
+        if asked and self._refused[asked[0]] < int(asked[1]):
+            self._refused[asked[0]] += 1
+            return
+        if asked is None or after is None or after[1] != b"4":
             writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
             return
         rest = _chunk(_TEXT % 5 + _TEXT % 6 + _USAGE + _END)

@@ -13,12 +13,13 @@ from click.testing import CliRunner, Result
 
 from app.observability.names import NAMESPACE, Metric
 from compare.__main__ import main
-from compare.cost import cloudwatch, rules_of_thumb
+from compare.cost import cloudwatch, measured, rules_of_thumb
 from compare.cost.answer import Answer, answer
 from compare.cost.deployment import Deployment, OnFargate, OnLambda
 from compare.cost.plan import plan
 from compare.cost.prices import load
 from compare.cost.workload import Workload
+from tests.support.compare_results import results, target
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "compare.md"
 BEGAN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -39,6 +40,11 @@ def test_the_cheapest_home_is_recommended_with_its_sum() -> None:
     assert told(Workload(streams_per_hour=5000, stream_seconds=30)).choice == "fargate"
 
 
+def test_one_home_alone_is_compared_to_nothing() -> None:
+    alone = answer(Deployment(), Workload(streams_per_hour=10, stream_seconds=10), load("us-east-1"), ("lambda",))
+    assert alone.sentence.endswith("a month for 10 streams an hour of 10 s.")
+
+
 def test_longer_streams_turn_the_answer() -> None:
     assert told(Workload(streams_per_hour=500, stream_seconds=2)).choice == "lambda"
     assert told(Workload(streams_per_hour=500, stream_seconds=60)).choice == "fargate"
@@ -50,12 +56,16 @@ def test_streams_over_15_minutes_have_one_home() -> None:
     assert long.choice == "fargate"
     assert "only Fargate can carry them" in long.reasons[0]
     assert long.flips == []
+    assert {home for row in long.map.cheapest for home in row} == {"fargate"}
+    assert {(each.first, len(each.flips)) for each in long.by_length} == {("fargate", 0)}
 
 
 @pytest.mark.parametrize(
     ("workload", "on_lambda", "words"),
     [
-        (Workload(streams_per_hour=2), OnLambda(), "there is less than one stream"),
+        (Workload(streams_per_hour=2), OnLambda(), "Lambda costs no more than its snapshot then"),
+        (Workload(streams_per_hour=2), OnLambda(snapstart=False), "Lambda costs nothing then"),
+        (Workload(streams_per_hour=2), OnLambda(provisioned=1), "Lambda costs what is kept ready then"),
         (Workload(streams_per_hour=900, peak=1.5), OnLambda(), "The traffic is steady"),
         (Workload(peak=8), OnLambda(), "The busiest hour has 8 times the mean"),
         (Workload(streams_per_hour=200_000), OnLambda(), "more than the 1000 environments"),
@@ -70,6 +80,16 @@ def test_signals_of_the_traffic_are_told(workload: Workload, on_lambda: OnLambda
 
     assert any(words in text for text in [*with_signal.reasons, *with_signal.would_change])
     assert not any(words in text for text in [*without.reasons, *without.would_change])
+
+
+def test_flips_of_a_length_are_looked_for_at_each_step_too() -> None:
+    tasks = OnFargate(streams_per_task=1, headroom=0, least=1, addresses=0)
+    function = OnLambda(memory=512, snapstart=False, front_door="function_url")
+    whole = told(Workload(stream_seconds=300, peak=1), Deployment(on_lambda=function, on_fargate=tasks))
+    [same] = [each for each in whole.by_length if each.seconds == 300]
+
+    assert len(same.flips) > 2
+    assert same.flips == whole.flips
 
 
 def test_the_map_agrees_with_the_bills() -> None:
@@ -125,6 +145,19 @@ def test_options_go_before_the_plan(tmp_path: Path) -> None:
     assert whole.sentence in result.output
 
 
+def test_a_plan_goes_before_the_rate_of_a_run() -> None:
+    assert measured.workload(results(), Workload(streams_per_hour=7)).streams_per_hour == 7
+    assert measured.workload(results(), Workload(peak=2)).streams_per_hour == 900
+
+
+@pytest.mark.parametrize(("home", "held"), [("fargate", 150), (None, 200), ("local", 200)])
+def test_a_task_holds_what_a_target_held_that_says_it_is_one(home: str | None, held: int) -> None:
+    # 60 streams took 0.2 cores, and a task has half a core.
+    run = results(target("a", 330, home))
+
+    assert measured.deployment(run, Deployment()).on_fargate.streams_per_task == held
+
+
 def series(id: str, values: dict[int, float]) -> dict[str, Any]:
     """Values by the hour, as the AWS command line prints them."""
     return {
@@ -174,10 +207,32 @@ def test_what_is_no_export_is_told(content: str, words: str, tmp_path: Path) -> 
 def test_the_queries_ask_for_metrics_that_there_are() -> None:
     queries = json.loads(cloudwatch.QUERIES.read_text())
 
-    assert {query["MetricStat"]["Metric"]["Namespace"] for query in queries} == {NAMESPACE}
-    assert {query["MetricStat"]["Metric"]["MetricName"] for query in queries} <= set(Metric)
+    asked = [query["MetricStat"] for query in queries if "MetricStat" in query]
+    assert {each["Metric"]["Namespace"] for each in asked} == {NAMESPACE}
+    assert {each["Metric"]["MetricName"] for each in asked} <= set(Metric)
     assert len({query["Id"] for query in queries}) == len(queries)
-    assert all(query["MetricStat"]["Period"] == 3600 for query in queries)
+    assert all(each["Period"] == 3600 for each in asked)
+
+
+def test_hours_without_streams_are_asked_for_too() -> None:
+    queries = {query["Id"]: query for query in json.loads(cloudwatch.QUERIES.read_text())}
+
+    for home in ("lambda", "fargate"):
+        assert queries[f"{home}_streams"]["Expression"] == f"FILL({home}_counted, 0)"
+        assert queries[f"{home}_counted"]["MetricStat"]["Stat"] == "SampleCount"
+        assert not queries[f"{home}_counted"]["ReturnData"]
+
+
+def test_silence_at_both_ends_of_an_export_counts(tmp_path: Path) -> None:
+    found = [series("lambda_streams", {0: 0, 1: 0, 2: 90, 3: 0}), series("lambda_seconds", {2: 900_000})]
+    file = tmp_path / "export.json"
+    file.write_text(json.dumps({"MetricDataResults": found}))
+
+    workload = cloudwatch.workload(file, Workload())
+
+    assert list(workload.hours) == [0, 0, 90, 0]
+    assert workload.streams_per_hour == 22.5
+    assert workload.stream_seconds == 10
 
 
 def test_aws_would_take_the_queries() -> None:

@@ -48,6 +48,10 @@ def test_the_free_tier_counts_only_where_it_is_asked_for(prices: Prices) -> None
     assert lines["Lambda, requests"] == 1.80
 
 
+def test_the_free_tier_is_not_for_provisioned_concurrency(prices: Prices) -> None:
+    assert of_lambda(prices, free_tier=True, provisioned=1) == of_lambda(prices, provisioned=1)
+
+
 @pytest.mark.parametrize(("environments", "usd"), [(2, 30.20), (5, 43.34), (10, 65.25)])
 def test_provisioned_concurrency_is_paid_ready_and_at_work(environments: int, usd: float, prices: Prices) -> None:
     lines = of_lambda(prices, provisioned=environments)

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from compare import results as kept
 from compare.__main__ import main
 from compare.report.changes import Changes
+from compare.report.write import write
 from compare.results import Counts, Profile, Results
 from tests.support.compare_results import distribution, results, target
 
@@ -28,6 +29,23 @@ def test_the_same_twice_has_not_changed(tmp_path: Path) -> None:
     written = msgspec.json.decode((tmp_path / "diff.json").read_bytes(), type=Changes)
     assert written.beyond_noise == []
     assert f"of {len(written.within_noise)} figures" in done.output
+
+
+def test_reports_can_be_compared_too(tmp_path: Path) -> None:
+    files = [str(write(results(), None, tmp_path / f"{name}.html")) for name in ("before", "after")]
+    done = CliRunner().invoke(main, ["diff", *files])
+
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("Nothing changed beyond noise")
+
+
+def test_a_report_of_cost_alone_has_no_results(tmp_path: Path) -> None:
+    file = tmp_path / "plan.report.json"
+    file.write_text('{"results": null, "answer": null}')
+    done = CliRunner().invoke(main, ["diff", str(file), str(file)])
+
+    assert done.exit_code == 1
+    assert "holds no results" in done.output
 
 
 def test_what_became_slower_is_told_with_both_intervals(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ A = ["--target", "a=http://127.0.0.1:1"]
         ([*A, "--note", "a"], "say NAME=TEXT"),
         ([*A, "--rate", "0"], "--rate"),
         ([*A, "--seconds", "-1"], "--seconds"),
+        ([*A, "--output", "nowhere/compare.json"], "there is no folder nowhere"),
         ([*A, "--trace", "nowhere.csv"], "nowhere.csv"),
     ],
 )

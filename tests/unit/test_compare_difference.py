@@ -1,8 +1,15 @@
 """What differs beyond noise: a shift of a tenth is found, and no shift is not."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
+from compare.load.address import parse
+from compare.load.answer import Answer
+from compare.load.asking import Outcome
+from compare.load.dialects import DIALECTS
+from compare.load.record import Record
 from compare.measures.difference import Change, between, between_runs
 from compare.measures.quantiles import distribution
 from compare.measures.samples import Samples
@@ -10,6 +17,7 @@ from compare.results import Counts, Starts, Target, Traffic
 from tests.support.compare import results_of
 
 STREAMS = 1500
+TOKEN = b'id: 1\ndata: {"text":"x"}\n\n'
 
 
 def target(name: str, seed: int, *, shift: float = 1.0, failed: int = 0, swing: float = 0.0) -> Target:
@@ -37,6 +45,18 @@ def target(name: str, seed: int, *, shift: float = 1.0, failed: int = 0, swing: 
     )
 
 
+def of_long_streams(seed: int) -> Target:
+    """As a run records them: 10 s each, in a minute, with a mean gap of its own."""
+    draw = np.random.default_rng(seed)
+    record = Record(parse("a=http://target.test", None), zero=0, warmup=0)
+    for due in np.sort(draw.uniform(0, 60, 120)).tolist():
+        answer = Answer(DIALECTS["plain"], partial(record.gap, due))
+        for at in (due + np.cumsum(draw.normal(draw.normal(0.1, 0.01), 0.003, 100))).tolist():
+            answer.feed(at, TOKEN)
+        record.end(Outcome("whole", due, due, at, False, answer))
+    return record.target(60, None)
+
+
 def found(changes: list[Change]) -> set[tuple[str | None, str]]:
     return {(change.measure, change.what) for change in changes if change.beyond_noise}
 
@@ -57,6 +77,10 @@ def test_of_forty_pairs_without_a_difference_hardly_any_is_said_to_have_one(swin
         for seed in range(40)
     )
     assert wrong <= 6
+
+
+def test_gaps_of_one_stream_are_not_taken_for_independent_while_it_lasts() -> None:
+    assert sum(bool(found(between([(of_long_streams(seed), of_long_streams(seed + 1000))]))) for seed in range(20)) <= 4
 
 
 def test_more_failures_are_found() -> None:

@@ -11,9 +11,9 @@ TURN = Turn(input_tokens=1000, output_tokens=1000)
 PRICES = TokenPrices(input=1, output=5)  # 0.006 dollars a request at the most
 
 
-def answer(output_tokens: int | None, counted: int = 0) -> Answer:
+def answer(output_tokens: int | None, counted: int = 0, ended: str | None = "whole") -> Answer:
     found = Answer(DIALECTS["plain"], lambda *_: None)
-    found.output_tokens, found.tokens = output_tokens, counted
+    found.output_tokens, found.tokens, found.ended = output_tokens, counted, ended
     return found
 
 
@@ -54,6 +54,15 @@ def test_without_a_usage_tokens_are_those_that_were_counted() -> None:
     run.take(0, TURN)
     run.settle(TURN, answer(output_tokens=None, counted=200))
     assert run.told().spent == pytest.approx(0.002)
+
+
+@pytest.mark.parametrize("ended", [None, "event_upstream_connection"])
+def test_what_was_cut_counts_as_all_that_it_may_have_cost(ended: str | None) -> None:
+    """Whatever the usage at its beginning says."""
+    run = budget()
+    run.take(0, TURN)
+    run.settle(TURN, answer(output_tokens=1, counted=200, ended=ended))
+    assert run.told().spent == pytest.approx(0.006)
 
 
 def test_without_prices_nothing_is_known_of_money() -> None:

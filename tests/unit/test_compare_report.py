@@ -73,6 +73,10 @@ def test_the_answer_comes_first() -> None:
     assert answer_to(measured).sentence in found.text
     assert found.text.index(answer_to(measured).sentence) < found.text.index("Speed")
     assert "fargate is the fastest" in found.text
+    counts = Counts(1010, 500, 0, 0, {"http_503": 510})
+    hasty = read(results(target("lambda", 400, "lambda"), target("fargate", 330, "fargate", counts=counts)))
+    assert "did not fail alike often" in hasty.text
+    assert "is the fastest" not in hasty.text
     assert "10 of 1010 to lambda" in found.text
 
 
