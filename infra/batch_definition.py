@@ -29,12 +29,12 @@ _REFUSALS = ["Rejected", "Cancelled"]
 # A wait without a sign of life from the application is begun anew.
 _HEARTBEAT_LOST = "States.HeartbeatTimeout"
 
-_BATCH = {"batch_id": sfn.JsonPath.string_at("$.batch_id")}
+_BATCH = {"batch_id": sfn.JsonPath.string_at("$.batch_id"), "round": sfn.JsonPath.number_at("$.round")}
 _ITEM = {**_BATCH, "position": sfn.JsonPath.number_at("$.position")}
 
 
 class BatchDefinition(Construct):
-    """`start` is the first state; the input is `{"batch_id": ...}`."""
+    """`start` is the first state; the input is `{"batch_id": ..., "round": ...}`."""
 
     def __init__(self, scope: Construct, id: str, *, function: lambda_.IFunction) -> None:
         super().__init__(scope, id)

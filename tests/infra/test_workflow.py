@@ -56,6 +56,8 @@ def test_every_task_invokes_the_alias_with_an_event_and_is_tried_again_with_full
         "Pause": "batch_wait",
     }
     for task in tasks.values():
+        event = task["Parameters"].get("Payload", task["Parameters"])
+        assert has(event, {"batch_id.$": "$.batch_id", "round.$": "$.round"})
         function = task["Parameters"].get("FunctionName", task["Resource"])
         assert function.endswith(":function:headwater-dev-batches:live")
         (*_, last) = task["Retry"]
@@ -66,6 +68,7 @@ def test_items_have_executions_of_their_own_and_one_that_says_stop_ends_the_map(
     items = _definition(dev)["States"]["Items"]
 
     assert items["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+    assert has(items["ItemSelector"], {"batch_id.$": "$.batch_id", "round.$": "$.round"})
     assert items["MaxConcurrencyPath"] == "$.plan.parallelism"
     assert not [key for key in items if key.startswith("ToleratedFailure")], "the first one"
     assert items["ItemProcessor"]["States"]["Stopped"]["Type"] == "Fail"
