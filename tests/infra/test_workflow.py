@@ -64,6 +64,16 @@ def test_every_task_invokes_the_alias_with_an_event_and_is_tried_again_with_full
         assert has(last, {"ErrorEquals": ["States.ALL"], "JitterStrategy": "FULL", "MaxDelaySeconds": 60})
 
 
+def test_what_lambda_throttles_has_not_failed(dev: Templates) -> None:
+    item = dict(_tasks(_definition(dev)["States"]))["Item"]
+    throttled, other = item["Retry"]
+
+    assert throttled["ErrorEquals"] == ["Lambda.TooManyRequestsException"]
+    assert throttled["MaxAttempts"] * throttled["MaxDelaySeconds"] / 2 > 24 * 3600, "a day on the average"
+    assert throttled["MaxAttempts"] * 3 < 25_000, "of the events that a history may have"
+    assert other["MaxAttempts"] == 12
+
+
 def test_items_have_executions_of_their_own_and_one_that_says_stop_ends_the_map(dev: Templates) -> None:
     items = _definition(dev)["States"]["Items"]
 
@@ -88,7 +98,7 @@ def test_how_long_it_waits_is_the_applications_to_say(dev: Templates) -> None:
 def test_a_refusal_is_no_failure_that_would_be_tried_again(dev: Templates) -> None:
     for name in ("Approval", "Pause"):
         wait = _definition(dev)["States"][name]
-        first, last = wait["Retry"]
+        first, _, last = wait["Retry"]
 
         assert {"Rejected", "Cancelled", "States.Timeout"} < set(first["ErrorEquals"])
         assert first["MaxAttempts"] == 0
