@@ -172,6 +172,15 @@ def test_its_function_answers_in_one_piece_and_has_the_longest_time_there_is(dev
     assert set(aliases) < set(machine["DependsOn"])
 
 
+@pytest.mark.parametrize(("name", "most"), [("dev", None), ("prod", 100)])
+def test_batches_take_no_more_of_the_quota_than_the_stage_says(
+    stages: dict[str, Templates], name: str, most: int | None
+) -> None:
+    (function,) = image_functions(stages[name]["Workflow"])
+
+    assert function.get("ReservedConcurrentExecutions") == most
+
+
 def test_it_comes_behind_the_home_that_does_its_work(written: Path, dev: Templates) -> None:
     stacks = json.loads((written / "dev" / "manifest.json").read_text())["artifacts"]
 
