@@ -16,7 +16,7 @@ from app.batches import items, repository
 from app.batches.items import UNFINISHED
 from app.batches.repository import Batch, Connection
 from app.batches.running import Failed, Lasts, Outcome, OverBudget, Refused, Run, Stopped, Succeeded, run
-from app.batches.waiting import answer_waiting
+from app.batches.waiting import CANCELLED, answer_waiting
 from app.batches.workflow import Workflow
 from app.completions.service import Completions
 from app.db.pool import Pool
@@ -44,7 +44,10 @@ CompletionsBy = Callable[[float], Completions]
 
 
 class Steps:
-    """`completions` gives a view of them that ends by a moment, in seconds since 1970."""
+    """`completions` gives a view of them that ends by a moment, in seconds since 1970.
+
+    Each step is of a round, which has an execution of its own: of another round nothing is read and nothing changed.
+    """
 
     def __init__(self, pool: Pool, workflow: Workflow | None, completions: CompletionsBy) -> None:
         self._pool = pool
@@ -58,24 +61,29 @@ class Steps:
             psycopg.Error: the database is away. Asked again, it may be there.
         """
         match event:
-            case {"headwater": "batch_plan", "batch_id": str(id)}:
-                return await self.plan(UUID(id))
-            case {"headwater": "batch_item", "batch_id": str(id), "position": int(position)}:
-                return await self.item(UUID(id), position, ends_by)
-            case {"headwater": "batch_item_failed", "batch_id": str(id), "position": int(position)}:
-                return await self.item_failed(UUID(id), position)
-            case {"headwater": "batch_settle", "batch_id": str(id)}:
-                return await self.settle(UUID(id))
-            case {"headwater": "batch_wait", "batch_id": str(id), "token": str(token)}:
-                return await self.wait(UUID(id), token)
-            case {"headwater": "batch_timed_out", "batch_id": str(id)}:
-                return await self.timed_out(UUID(id))
+            case {"headwater": "batch_plan", "batch_id": str(id), "round": int(round)}:
+                return await self.plan(UUID(id), round)
+            case {"headwater": "batch_item", "batch_id": str(id), "round": int(round), "position": int(position)}:
+                return await self.item(UUID(id), round, position, ends_by)
+            case {
+                "headwater": "batch_item_failed",
+                "batch_id": str(id),
+                "round": int(round),
+                "position": int(position),
+            }:
+                return await self.item_failed(UUID(id), round, position)
+            case {"headwater": "batch_settle", "batch_id": str(id), "round": int(round)}:
+                return await self.settle(UUID(id), round)
+            case {"headwater": "batch_wait", "batch_id": str(id), "round": int(round), "token": str(token)}:
+                return await self.wait(UUID(id), round, token)
+            case {"headwater": "batch_timed_out", "batch_id": str(id), "round": int(round)}:
+                return await self.timed_out(UUID(id), round)
         return None
 
-    async def plan(self, id: UUID) -> dict[str, Any]:
+    async def plan(self, id: UUID, round: int) -> dict[str, Any]:
         """The positions that are still to be done. The batch runs from here on, also after a pause."""
         async with self._pool.connection() as conn, conn.transaction():
-            batch = await repository.lock(conn, id)
+            batch = await _locked(conn, id, round)
             if batch is None or batch.is_final or await _is_over(conn, batch):
                 return _NOTHING
             await repository.note_started(conn, id, batch.round)
@@ -84,10 +92,10 @@ class Steps:
                 await repository.turn(conn, id, "running")
             return {"items": await items.to_do(conn, id), "parallelism": batch.parallelism}
 
-    async def item(self, id: UUID, position: int, ends_by: float) -> dict[str, Any]:
+    async def item(self, id: UUID, round: int, position: int, ends_by: float) -> dict[str, Any]:
         """Run an item to its end, here or by following what has begun elsewhere."""
         async with self._pool.connection() as conn, conn.transaction():
-            batch = await repository.lock(conn, id)
+            batch = await _locked(conn, id, round)
             if batch is None or not batch.is_open or await _is_over(conn, batch):
                 return _STOP
             item = await items.get(conn, id, position)
@@ -122,10 +130,10 @@ class Steps:
             return Failed(exc)
         return await run(self._completions(ends_by), principal, asked, attach, ends_by)
 
-    async def _recorded(self, id: UUID, round: int | None, position: int, outcome: Outcome) -> dict[str, Any]:
+    async def _recorded(self, id: UUID, round: int, position: int, outcome: Outcome) -> dict[str, Any]:
         async with self._pool.connection() as conn, conn.transaction():
-            batch = await repository.lock(conn, id)
-            if batch is None or round not in (None, batch.round):  # it is being tried again since
+            batch = await _locked(conn, id, round)
+            if batch is None:
                 return _STOP
             match outcome:
                 case Succeeded():
@@ -145,15 +153,15 @@ class Steps:
                     return _STOP
             return _DONE if batch.is_open else _STOP
 
-    async def item_failed(self, id: UUID, position: int) -> dict[str, Any]:
+    async def item_failed(self, id: UUID, round: int, position: int) -> dict[str, Any]:
         """Its invocations kept failing. Why is in the log; it is nothing that a caller should read."""
         error = AppError("The item could not be run.", code="step_failed")
-        return await self._recorded(id, None, position, Failed(error))
+        return await self._recorded(id, round, position, Failed(error))
 
-    async def settle(self, id: UUID) -> dict[str, Any]:
+    async def settle(self, id: UUID, round: int) -> dict[str, Any]:
         """What comes next, once the items have ended or the engine has given up on them."""
         async with self._pool.connection() as conn, conn.transaction():
-            batch = await repository.lock(conn, id)
+            batch = await _locked(conn, id, round)
             if batch is None or batch.is_final:
                 return _END
             if not await _is_over(conn, batch):
@@ -161,7 +169,8 @@ class Steps:
             await items.cancel_completions(conn, batch.tenant, id)
         await self._wait_for_running(id)
         async with self._pool.connection() as conn, conn.transaction():
-            await end_now(conn, id)
+            if await _locked(conn, id, round) is not None:
+                await end_now(conn, id)
         return _END
 
     async def _wait_for_running(self, id: UUID) -> None:
@@ -172,23 +181,33 @@ class Steps:
                     return
             await asyncio.sleep(_LOOK)
 
-    async def wait(self, id: UUID, token: str) -> dict[str, Any]:
+    async def wait(self, id: UUID, round: int, token: str) -> dict[str, Any]:
         """The engine waits for an answer by `token`: until somebody decides, or at once where that has been done."""
         async with self._pool.connection() as conn, conn.transaction():
-            if await repository.lock(conn, id) is not None:
+            is_current = await _locked(conn, id, round) is not None
+            if is_current:
                 await repository.keep_token(conn, id, token)
         if self._workflow is not None:
-            await answer_waiting(self._pool, self._workflow, id)
+            if is_current:
+                await answer_waiting(self._pool, self._workflow, id)
+            else:  # nobody would: it settles, and ends
+                await self._workflow.answer(token, CANCELLED)
         return {"status": "waiting"}
 
-    async def timed_out(self, id: UUID) -> dict[str, Any]:
+    async def timed_out(self, id: UUID, round: int) -> dict[str, Any]:
         """Nobody has approved it in time."""
         async with self._pool.connection() as conn, conn.transaction():
-            batch = await repository.lock(conn, id)
+            batch = await _locked(conn, id, round)
             if batch is not None and batch.status == "awaiting_approval":
                 await repository.keep_token(conn, id, None)
                 await repository.turn(conn, id, "expired", "not_approved")
         return _END
+
+
+async def _locked(conn: Connection, id: UUID, round: int) -> Batch | None:
+    """The batch, if it is in this round. An earlier one's engine may come late, and has no say any more."""
+    batch = await repository.lock(conn, id)
+    return batch if batch is not None and batch.round == round else None
 
 
 async def _is_over(conn: Connection, batch: Batch) -> bool:

@@ -52,7 +52,7 @@ async def test_a_batch_from_its_beginning_to_its_results(function: Function) -> 
 async def test_an_item_that_is_tried_again_finds_what_it_has_begun(function: Function) -> None:
     id = await function.create(asked := model(tokens=30, rate=20))
     await function.step("plan", id)
-    event = {"headwater": "batch_item", "batch_id": id, "position": 1}
+    event = {"headwater": "batch_item", "batch_id": id, "round": 1, "position": 1}
     everywhere = [send_event(client, event) for client in (function.worker, function.front, function.worker)]
     answers = await asyncio.gather(*everywhere)
     assert [answer.json() for answer in answers] == [{"outcome": "done"}] * 3
@@ -68,7 +68,7 @@ async def test_an_item_is_followed_for_as_long_as_there_is_time(function: Functi
         async with asyncio.timeout(20):
             while not function.asked(asked):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.05)
-        event = {"headwater": "batch_item", "batch_id": id, "position": 1}
+        event = {"headwater": "batch_item", "batch_id": id, "round": 1, "position": 1}
         cut = await send_event(function.front, event, 5.5)  # it stays for half a second
         assert cut.json() == {"outcome": "wait", "seconds": 1}
     assert running.result() == {"outcome": "done"}
@@ -283,6 +283,29 @@ async def test_a_step_of_an_earlier_round_changes_nothing(function: Function) ->
         function.execute("UPDATE batches SET round = 2 WHERE id = %s", id)
     assert running.result() == {"outcome": "stop"}
     assert function.rows("SELECT status FROM batch_items WHERE batch_id = %s", id) == [("running",)]
+
+
+async def test_the_engine_of_an_earlier_round_that_comes_late_has_no_say(function: Function) -> None:
+    id = await function.create(model(tokens=2), bad := model("500", times=1), approval="before_release")
+    assert (await function.run(id))["next"] == "approval"
+    await function.wait(id)
+    assert (await function.post(id, "approve", by=function.approver)).status_code == 200
+    assert (await function.post(id, "retry")).json()["round"] == 2
+    assert (await function.step("plan", id))["items"] == [2]
+
+    assert await function.step("settle", id, round=1) == {"next": "end"}
+    assert await function.step("plan", id, round=1) == {"items": [], "parallelism": 1}
+    assert await function.step("item", id, round=1, position=2) == {"outcome": "stop"}
+    assert await function.step("item_failed", id, round=1, position=2) == {"outcome": "stop"}
+    assert await function.step("timed_out", id, round=1) == {"next": "end"}
+    token = await function.wait(id, round=1)
+    assert function.aws.answered.pop() == (token, "Cancelled")
+    assert function.rows("SELECT status, task_token FROM batches WHERE id = %s", id) == [("running", None)]
+    assert len(function.asked(bad)) == 1
+
+    assert await function.item(id, 2) == {"outcome": "done"}
+    assert (await function.step("settle", id))["next"] == "approval"
+    assert len(function.asked(bad)) == 2
 
 
 async def test_events_that_are_none_are_failed_invocations(function: Function) -> None:

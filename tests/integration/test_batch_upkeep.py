@@ -113,7 +113,7 @@ async def test_an_item_whose_instance_was_killed_is_not_paid_for_again(postgres:
                     await asyncio.sleep(0.05)
             function.services[1].kill()
             await lost
-        event = {"headwater": "batch_item", "batch_id": id, "position": 1}
+        event = {"headwater": "batch_item", "batch_id": id, "round": 1, "position": 1}
         again = await send_event(function.front, event)
         assert again.json() == {"outcome": "done"}
         [first, _] = function.rows("SELECT status, error FROM batch_items WHERE batch_id = %s ORDER BY position", id)
