@@ -26,6 +26,8 @@ _CANCELLED: Final = "cancelled"
 # Waits grow from the first of these to the second, in seconds.
 _FIRST_WAIT: Final = 2.0
 _LONGEST_WAIT: Final = 120.0
+# Of what an upstream asks for, which decides how late a cancelled batch is noticed.
+_LONGEST_ASKED: Final = 900.0
 # Behind the time by which generations end: what those have to say last is still heard.
 _LAST_WORDS: Final = 5.0
 
@@ -136,6 +138,6 @@ def _ended(error: AppError, waits: int, *, begun: bool, attached: bool) -> Outco
 
 
 def _wait(error: AppError, waits: int) -> int:
-    """Whole seconds: what was asked for, and behind that full jitter, so that not all come at once."""
+    """Whole seconds: what was asked for, within reason, and behind that full jitter, so that not all come at once."""
     longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(waits, 10))
-    return max(1, math.ceil((error.retry_after or 0) + random.uniform(0, longest)))
+    return max(1, math.ceil(min(error.retry_after or 0, _LONGEST_ASKED) + random.uniform(0, longest)))

@@ -5,6 +5,7 @@ asked again, at any time and more than once at a time.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
@@ -215,7 +216,8 @@ async def _refused(conn: Connection, batch: Batch, position: int, refused: Refus
     if refused.attached or item.completion_id is None:  # else another step has begun it meanwhile
         await items.move(conn, batch.id, [position], ["running"], "queued")
         await items.note_wait(conn, batch.id, position)
-    return {"outcome": "wait", "seconds": refused.seconds} if batch.is_open else _STOP
+    seconds = max(1, min(refused.seconds, math.ceil(batch.seconds_left)))
+    return {"outcome": "wait", "seconds": seconds} if batch.is_open else _STOP
 
 
 async def _next(conn: Connection, batch: Batch) -> dict[str, Any]:

@@ -89,6 +89,14 @@ async def test_a_refused_item_waits_as_long_as_it_is_asked_to(function: Function
     assert function.rows("SELECT count(*) FROM ledger WHERE model = %s AND output_tokens > 0", asked) == [(1,)]
 
 
+async def test_no_wait_is_longer_than_reason_or_the_deadline_allow(function: Function) -> None:
+    id = await function.create(model("429", retry_after=86400))
+    await function.step("plan", id)
+    assert 900 <= (await function.item(id))["seconds"] <= 902
+    function.execute("UPDATE batches SET deadline = clock_timestamp() + interval '60 s' WHERE id = %s", id)
+    assert 0 < (await function.item(id))["seconds"] <= 60
+
+
 async def test_a_limit_of_the_key_is_waited_for(function: Function) -> None:
     made = await function.admin.post(
         "/v1/keys", json={"name": "one", "scopes": ["completions"], "limits": {"requests_per_minute": 1}}
