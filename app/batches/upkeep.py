@@ -72,6 +72,8 @@ class Upkeep:
             await repository.forget_token(conn, id, token)
 
     async def _start(self, batch: Looked) -> None:
+        if await self._expired(batch):
+            return
         try:
             started = await self._workflow.start(batch.id, batch.round)
         except NotConfigured:
@@ -80,6 +82,17 @@ class Upkeep:
         if started:
             async with self._pool.connection() as conn:
                 await repository.note_started(conn, batch.id, batch.round)
+
+    async def _expired(self, looked: Looked) -> bool:
+        """Whether its time was over before it could begin: then it has ended here."""
+        async with self._pool.connection() as conn, conn.transaction():
+            batch = await repository.lock(conn, looked.id)
+            if batch is None or batch.started or not batch.is_late:
+                return False
+            if batch.ends_as is None:
+                await repository.end_as(conn, batch.id, "expired", "deadline")
+            await end_now(conn, batch.id)
+        return True
 
     async def _lost(self, looked: Looked) -> None:
         """Its execution has ended without a word: nobody will bring it to its end but us."""

@@ -43,6 +43,20 @@ async def test_what_was_stored_and_not_started_is_started(function: Function) ->
     assert function.aws.calls["StartExecution"] == starts
 
 
+async def test_what_never_starts_expires_all_the_same(function: Function) -> None:
+    function.aws.refused.add("StartExecution")
+    try:
+        id = await function.create(model())
+        await function.maintain()
+        assert (await function.get(id))["status"] == "queued"
+        function.execute("UPDATE batches SET deadline = clock_timestamp() WHERE id = %s", id)
+        await function.maintain()
+    finally:
+        function.aws.refused.clear()
+    batch = await function.get(id)
+    assert (batch["status"], batch["reason"], batch["items"]["cancelled"]) == ("expired", "deadline", 1)
+
+
 async def test_cancelled_before_it_was_started(function: Function) -> None:
     function.aws.refused.add("StartExecution")
     try:
