@@ -1,6 +1,7 @@
 """For the maintenance run: what a batch and its engine have not told each other, they are told now."""
 
 import logging
+import time
 from datetime import timedelta
 from typing import Final, LiteralString
 from uuid import UUID
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 # In one run; those that were not looked at for longest come first.
 _AT_ONCE: Final = 20
+# The run has other things to do than to wait for an engine that hardly answers. Seconds, until the last is begun.
+_PATIENCE: Final = 10.0
 
 
 class Looked(msgspec.Struct, frozen=True):
@@ -52,7 +55,11 @@ class Upkeep:
         async with self._pool.connection() as conn, conn.cursor(row_factory=class_row(Looked)) as cursor:
             await cursor.execute(_LOOK, {"interval": self._interval, "limit": _AT_ONCE})
             looked = await cursor.fetchall()
-        for batch in looked:
+        ends_by = time.monotonic() + _PATIENCE
+        for n, batch in enumerate(looked):
+            if time.monotonic() > ends_by:
+                _log.warning("%s batches were not looked after: the engine is slow", len(looked) - n)
+                return
             await self._look_after(batch)
 
     async def _look_after(self, batch: Looked) -> None:
