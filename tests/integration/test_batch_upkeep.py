@@ -104,6 +104,15 @@ async def test_a_batch_whose_execution_was_lost_has_failed(function: Function, s
     assert (batch["items"]["succeeded"], batch["items"]["cancelled"]) == (1, 1)
 
 
+async def test_a_batch_that_has_just_been_started_is_not_looked_at(function: Function) -> None:
+    id = await function.create(model("404"))
+    await function.run(id)
+    function.execute("UPDATE batches SET looked_at = looked_at - interval '1 h' WHERE id = %s", id)
+    before = function.rows("SELECT clock_timestamp()")[0][0]
+    assert (await function.post(id, "retry")).status_code == 200
+    assert function.rows("SELECT started, looked_at > %s FROM batches WHERE id = %s", before, id) == [(True, True)]
+
+
 async def test_old_batches_are_deleted_with_all_they_have(function: Function) -> None:
     id = await function.create(model(tokens=1))
     await function.run(id)
