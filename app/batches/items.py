@@ -46,7 +46,7 @@ _ATTACH: LiteralString = (
     " WHERE batch_id = %(batch)s AND position = %(position)s AND status = 'running'"
 )
 _WAITED: LiteralString = (
-    "UPDATE batch_items SET waits = waits + 1, completion_id = NULL"
+    "UPDATE batch_items SET waits = greatest(waits, least(waits + 1, %(most)s)), completion_id = NULL"
     " WHERE batch_id = %(batch)s AND position = %(position)s"
 )
 _RENEW: LiteralString = (
@@ -100,9 +100,9 @@ async def attach(conn: Connection, batch: UUID, position: int, completion: UUID)
     await conn.execute(_ATTACH, {"batch": batch, "position": position, "completion": completion})
 
 
-async def note_wait(conn: Connection, batch: UUID, position: int) -> None:
-    """It was refused before anything had begun, and will be tried again."""
-    await conn.execute(_WAITED, {"batch": batch, "position": position})
+async def note_wait(conn: Connection, batch: UUID, position: int, most: int) -> None:
+    """It was refused before anything had begun, and will be tried again; counted up to `most`."""
+    await conn.execute(_WAITED, {"batch": batch, "position": position, "most": most})
 
 
 async def renew(conn: Connection, batch: UUID) -> int:

@@ -47,12 +47,14 @@ class Stopped(msgspec.Struct, frozen=True):
 class Refused(msgspec.Struct, frozen=True):
     """Nothing has begun, and it may be tried again after so many seconds.
 
-    `attached` says that it had got as far as a completion, which has ended with nothing.
+    `attached` says that it had got as far as a completion, which has ended with nothing; `ours` that it was a limit of
+    the key or of this installation, and no upstream's.
     """
 
     error: AppError
     seconds: int
     attached: bool
+    ours: bool
 
 
 class OverBudget(msgspec.Struct, frozen=True):
@@ -96,8 +98,8 @@ async def run(
     except BudgetExceeded:
         return OverBudget()
     except AppError as exc:
-        may_try_again = isinstance(exc, (RateLimited, Unavailable)) and exc.should_retry is not False
-        return _ended(exc, asked.waits, begun=not may_try_again and exc.code not in _BUSY, attached=False)
+        ours = isinstance(exc, (RateLimited, Unavailable)) and exc.should_retry is not False
+        return _ended(exc, asked.waits, begun=not ours and exc.code not in _BUSY, attached=False, ours=ours)
     try:
         async with asyncio.timeout(ends_by + _LAST_WORDS - time.time()):
             return await _followed(source, asked.waits)
@@ -130,11 +132,11 @@ async def _followed(source: AbstractContextManager[Log], waits: int) -> Outcome:
     return _ended(error, waits, begun=len(events) > 1 or error.code not in _BUSY, attached=True)
 
 
-def _ended(error: AppError, waits: int, *, begun: bool, attached: bool) -> Outcome:
+def _ended(error: AppError, waits: int, *, begun: bool, attached: bool, ours: bool = False) -> Outcome:
     """What may have begun is never asked of the upstream again: it may have been paid for."""
     if error.code == _CANCELLED:
         return Stopped()
-    return Failed(error) if begun else Refused(error, _wait(error, waits), attached)
+    return Failed(error) if begun else Refused(error, _wait(error, waits), attached, ours)
 
 
 def _wait(error: AppError, waits: int) -> int:

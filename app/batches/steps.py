@@ -29,8 +29,10 @@ _DONE: Final = {"outcome": "done"}
 _STOP: Final = {"outcome": "stop"}
 _END: Final = {"next": "end"}
 _NOTHING: Final[dict[str, Any]] = {"items": [], "parallelism": 1}
-# Of an item that is refused: with the longest waits, the better part of two hours.
+# Of an item that upstreams refuse: with the longest waits, the better part of two hours.
 _MOST_WAITS: Final = 100
+# Limits of our own make it wait until the deadline: they only make its waits longer, up to this count.
+_MOST_OF_OURS: Final = 10
 # Until a budget is looked at again that nobody said was raised: the month may have ended.
 _BUDGET_PAUSE: Final = 3600
 # Until the engine tries again what it gave up.
@@ -211,11 +213,11 @@ async def _failed(conn: Connection, batch: Batch, position: int, error: AppError
 
 async def _refused(conn: Connection, batch: Batch, position: int, refused: Refused) -> dict[str, Any]:
     item = await items.get(conn, batch.id, position)
-    if item is None or item.waits >= _MOST_WAITS:
+    if item is None or (item.waits >= _MOST_WAITS and not refused.ours):
         return await _failed(conn, batch, position, refused.error)
     if refused.attached or item.completion_id is None:  # else another step has begun it meanwhile
         await items.move(conn, batch.id, [position], ["running"], "queued")
-        await items.note_wait(conn, batch.id, position)
+        await items.note_wait(conn, batch.id, position, _MOST_OF_OURS if refused.ours else _MOST_WAITS)
     seconds = max(1, min(refused.seconds, math.ceil(batch.seconds_left)))
     return {"outcome": "wait", "seconds": seconds} if batch.is_open else _STOP
 

@@ -110,6 +110,11 @@ async def test_a_limit_of_the_key_is_waited_for(function: Function) -> None:
     answer = await function.item(id, 2)
     assert answer["outcome"] == "wait"
     assert answer["seconds"] > 30
+    waits = "SELECT waits FROM batch_items WHERE batch_id = %s AND position = 2"
+    for before, after in ((1, 2), (10, 10), (100, 100)):
+        function.execute("UPDATE batch_items SET waits = %s WHERE batch_id = %s", before, id)
+        assert (await function.item(id, 2))["outcome"] == "wait"
+        assert function.rows(waits, id) == [(after,)]
 
 
 async def test_an_item_does_not_wait_for_ever(function: Function) -> None:
