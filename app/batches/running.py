@@ -71,18 +71,20 @@ Outcome = Succeeded | Failed | Stopped | Refused | OverBudget | Lasts
 class Run(msgspec.Struct, frozen=True):
     """One try of an item. `key` is the same for every try of a round: what has begun is found again by it.
 
-    `completion_id` is what it has begun, where that is known already; `waits` is how often it was refused before.
+    `request` is as it was stored, so that its hash survives new versions of us. `completion_id` is what it has begun,
+    where that is known already; `waits` is how often it was refused before.
     """
 
-    request: CompletionRequest
+    request: bytes
     key: str
     completion_id: UUID | None
     waits: int
 
     @property
     def idempotent(self) -> CompletionRequest:
-        sha256 = hashlib.sha256(msgspec.json.encode(self.request)).digest()
-        return msgspec.structs.replace(self.request, idempotency=Idempotency(self.key, sha256))
+        request = msgspec.json.decode(self.request, type=CompletionRequest)
+        again = Idempotency(self.key, hashlib.sha256(self.request).digest())
+        return msgspec.structs.replace(request, idempotency=again)
 
 
 async def run(

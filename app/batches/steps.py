@@ -21,7 +21,6 @@ from app.batches.waiting import answer_waiting
 from app.batches.workflow import Workflow
 from app.completions.service import Completions
 from app.db.pool import Pool
-from app.domain.completion import CompletionRequest
 from app.domain.errors import AppError, Unauthenticated
 from app.observability import arrive, bind
 
@@ -98,7 +97,7 @@ class Steps:
                 return _DONE
             await items.move(conn, id, [position], ["queued"], "running")
         asked = Run(
-            request=msgspec.json.decode(item.request, type=CompletionRequest),
+            request=item.request,
             key=f"batch:{id}:{position}:{batch.round}",
             completion_id=item.completion_id,
             waits=item.waits,

@@ -60,6 +60,17 @@ async def test_an_item_that_is_tried_again_finds_what_it_has_begun(function: Fun
     assert [event["status"] for event in function.events(id) if event["type"] == "item"] == ["running", "succeeded"]
 
 
+async def test_an_item_is_known_by_what_was_stored(function: Function) -> None:
+    """However a later version would write it."""
+    id = await function.create(asked := model(tokens=2))
+    function.execute("UPDATE batch_items SET request = request || '\\x20'::bytea WHERE batch_id = %s", id)
+    await function.step("plan", id)
+    assert await function.item(id) == {"outcome": "done"}
+    same = "SELECT sha256(i.request) = k.request_sha256 FROM batch_items i, idempotency_keys k WHERE i.batch_id = %s"
+    assert function.rows(same + " AND k.resource = i.completion_id", id) == [(True,)]
+    assert len(function.asked(asked)) == 1
+
+
 async def test_an_item_is_followed_for_as_long_as_there_is_time(function: Function) -> None:
     id = await function.create(asked := model(tokens=60, rate=20))
     await function.step("plan", id)
