@@ -19,6 +19,7 @@ from app.batches.repository import Batch, Connection
 from app.batches.running import Failed, Lasts, Outcome, OverBudget, Refused, Run, Stopped, Succeeded, run
 from app.batches.waiting import answer_waiting
 from app.batches.workflow import Workflow
+from app.completions.repository import request_cancel
 from app.completions.service import Completions
 from app.db.pool import Pool
 from app.domain.errors import AppError, Unauthenticated
@@ -108,12 +109,11 @@ class Steps:
     async def _run(self, batch: Batch, position: int, asked: Run, ends_by: float) -> Outcome:
         async def attach(completion: UUID) -> None:
             async with self._pool.connection() as conn, conn.transaction():
-                current = await repository.lock(conn, batch.id)
-                if current is None or current.round != batch.round:
-                    return
-                await items.attach(conn, batch.id, position, completion)
-                if current.ends_as is not None:  # it was cancelled before this was known
-                    await items.cancel_completions(conn, batch.tenant, batch.id)
+                now = await repository.lock(conn, batch.id)
+                same = now is not None and now.round == batch.round
+                attached = same and await items.attach(conn, batch.id, position, completion)
+                if not attached or now is None or now.ends_as is not None:  # nobody wants it any more
+                    await request_cancel(conn, batch.tenant, completion)
 
         arrive()
         bind(tenant=batch.tenant, key_id=str(batch.key_id), batch_id=str(batch.id), position=position)

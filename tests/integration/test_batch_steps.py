@@ -243,6 +243,22 @@ async def test_a_cancelled_batch_stops_what_runs_and_begins_nothing_more(functio
     assert function.rows("SELECT count(*) FROM ledger WHERE settled_at IS NULL") == [(0,)]
 
 
+async def test_what_begins_for_an_item_that_has_ended_is_stopped(function: Function) -> None:
+    id = await function.create(model(tokens=2000, rate=20, first_ms=1500))
+    await function.step("plan", id)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(function.item(id))
+        admitted = "SELECT FROM completions WHERE status = 'streaming'"
+        async with asyncio.timeout(20):
+            while not function.rows(admitted):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
+        assert await function.step("item_failed", id, position=1) == {"outcome": "done"}
+    assert running.result() == {"outcome": "done"}
+    [(status, completion)] = function.rows("SELECT status, completion_id FROM batch_items WHERE batch_id = %s", id)
+    assert (status, completion) == ("failed", None)
+    assert function.rows(admitted) == []
+
+
 async def test_a_paused_batch_can_be_cancelled(function: Function) -> None:
     id = await function.create(model())
     await function.step("plan", id)
