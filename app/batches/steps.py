@@ -5,6 +5,7 @@ asked again, at any time and more than once at a time.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
@@ -18,9 +19,9 @@ from app.batches.repository import Batch, Connection
 from app.batches.running import Failed, Lasts, Outcome, OverBudget, Refused, Run, Stopped, Succeeded, run
 from app.batches.waiting import CANCELLED, answer_waiting
 from app.batches.workflow import Workflow
+from app.completions.repository import request_cancel
 from app.completions.service import Completions
 from app.db.pool import Pool
-from app.domain.completion import CompletionRequest
 from app.domain.errors import AppError, Unauthenticated
 from app.observability import arrive, bind
 
@@ -28,8 +29,10 @@ _DONE: Final = {"outcome": "done"}
 _STOP: Final = {"outcome": "stop"}
 _END: Final = {"next": "end"}
 _NOTHING: Final[dict[str, Any]] = {"items": [], "parallelism": 1}
-# Of an item that is refused: with the longest waits, the better part of two hours.
+# Of an item that upstreams refuse: with the longest waits, the better part of two hours.
 _MOST_WAITS: Final = 100
+# Limits of our own make it wait until the deadline: they only make its waits longer, up to this count.
+_MOST_OF_OURS: Final = 10
 # Until a budget is looked at again that nobody said was raised: the month may have ended.
 _BUDGET_PAUSE: Final = 3600
 # Until the engine tries again what it gave up.
@@ -103,7 +106,7 @@ class Steps:
                 return _DONE
             await items.move(conn, id, [position], ["queued"], "running")
         asked = Run(
-            request=msgspec.json.decode(item.request, type=CompletionRequest),
+            request=item.request,
             key=f"batch:{id}:{position}:{batch.round}",
             completion_id=item.completion_id,
             waits=item.waits,
@@ -114,12 +117,11 @@ class Steps:
     async def _run(self, batch: Batch, position: int, asked: Run, ends_by: float) -> Outcome:
         async def attach(completion: UUID) -> None:
             async with self._pool.connection() as conn, conn.transaction():
-                current = await repository.lock(conn, batch.id)
-                if current is None or current.round != batch.round:
-                    return
-                await items.attach(conn, batch.id, position, completion)
-                if current.ends_as is not None:  # it was cancelled before this was known
-                    await items.cancel_completions(conn, batch.tenant, batch.id)
+                now = await repository.lock(conn, batch.id)
+                same = now is not None and now.round == batch.round
+                attached = same and await items.attach(conn, batch.id, position, completion)
+                if not attached or now is None or now.ends_as is not None:  # nobody wants it any more
+                    await request_cancel(conn, batch.tenant, completion)
 
         arrive()
         bind(tenant=batch.tenant, key_id=str(batch.key_id), batch_id=str(batch.id), position=position)
@@ -229,12 +231,13 @@ async def _failed(conn: Connection, batch: Batch, position: int, error: AppError
 
 async def _refused(conn: Connection, batch: Batch, position: int, refused: Refused) -> dict[str, Any]:
     item = await items.get(conn, batch.id, position)
-    if item is None or item.waits >= _MOST_WAITS:
+    if item is None or (item.waits >= _MOST_WAITS and not refused.ours):
         return await _failed(conn, batch, position, refused.error)
     if refused.attached or item.completion_id is None:  # else another step has begun it meanwhile
         await items.move(conn, batch.id, [position], ["running"], "queued")
-        await items.note_wait(conn, batch.id, position)
-    return {"outcome": "wait", "seconds": refused.seconds} if batch.is_open else _STOP
+        await items.note_wait(conn, batch.id, position, _MOST_OF_OURS if refused.ours else _MOST_WAITS)
+    seconds = max(1, min(refused.seconds, math.ceil(batch.seconds_left)))
+    return {"outcome": "wait", "seconds": seconds} if batch.is_open else _STOP
 
 
 async def _next(conn: Connection, batch: Batch) -> dict[str, Any]:

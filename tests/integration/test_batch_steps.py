@@ -60,6 +60,17 @@ async def test_an_item_that_is_tried_again_finds_what_it_has_begun(function: Fun
     assert [event["status"] for event in function.events(id) if event["type"] == "item"] == ["running", "succeeded"]
 
 
+async def test_an_item_is_known_by_what_was_stored(function: Function) -> None:
+    """However a later version would write it."""
+    id = await function.create(asked := model(tokens=2))
+    function.execute("UPDATE batch_items SET request = request || '\\x20'::bytea WHERE batch_id = %s", id)
+    await function.step("plan", id)
+    assert await function.item(id) == {"outcome": "done"}
+    same = "SELECT sha256(i.request) = k.request_sha256 FROM batch_items i, idempotency_keys k WHERE i.batch_id = %s"
+    assert function.rows(same + " AND k.resource = i.completion_id", id) == [(True,)]
+    assert len(function.asked(asked)) == 1
+
+
 async def test_an_item_is_followed_for_as_long_as_there_is_time(function: Function) -> None:
     id = await function.create(asked := model(tokens=60, rate=20))
     await function.step("plan", id)
@@ -89,6 +100,14 @@ async def test_a_refused_item_waits_as_long_as_it_is_asked_to(function: Function
     assert function.rows("SELECT count(*) FROM ledger WHERE model = %s AND output_tokens > 0", asked) == [(1,)]
 
 
+async def test_no_wait_is_longer_than_reason_or_the_deadline_allow(function: Function) -> None:
+    id = await function.create(model("429", retry_after=86400))
+    await function.step("plan", id)
+    assert 900 <= (await function.item(id))["seconds"] <= 902
+    function.execute("UPDATE batches SET deadline = clock_timestamp() + interval '60 s' WHERE id = %s", id)
+    assert 0 < (await function.item(id))["seconds"] <= 60
+
+
 async def test_a_limit_of_the_key_is_waited_for(function: Function) -> None:
     made = await function.admin.post(
         "/v1/keys", json={"name": "one", "scopes": ["completions"], "limits": {"requests_per_minute": 1}}
@@ -102,6 +121,11 @@ async def test_a_limit_of_the_key_is_waited_for(function: Function) -> None:
     answer = await function.item(id, 2)
     assert answer["outcome"] == "wait"
     assert answer["seconds"] > 30
+    waits = "SELECT waits FROM batch_items WHERE batch_id = %s AND position = 2"
+    for before, after in ((1, 2), (10, 10), (100, 100)):
+        function.execute("UPDATE batch_items SET waits = %s WHERE batch_id = %s", before, id)
+        assert (await function.item(id, 2))["outcome"] == "wait"
+        assert function.rows(waits, id) == [(after,)]
 
 
 async def test_an_item_does_not_wait_for_ever(function: Function) -> None:
@@ -217,6 +241,22 @@ async def test_a_cancelled_batch_stops_what_runs_and_begins_nothing_more(functio
     assert (first["status"], first["completion"]["status"], second["status"]) == ("cancelled", "cancelled", "cancelled")
     assert not function.asked(never)
     assert function.rows("SELECT count(*) FROM ledger WHERE settled_at IS NULL") == [(0,)]
+
+
+async def test_what_begins_for_an_item_that_has_ended_is_stopped(function: Function) -> None:
+    id = await function.create(model(tokens=2000, rate=20, first_ms=1500))
+    await function.step("plan", id)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(function.item(id))
+        admitted = "SELECT FROM completions WHERE status = 'streaming'"
+        async with asyncio.timeout(20):
+            while not function.rows(admitted):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
+        assert await function.step("item_failed", id, position=1) == {"outcome": "done"}
+    assert running.result() == {"outcome": "done"}
+    [(status, completion)] = function.rows("SELECT status, completion_id FROM batch_items WHERE batch_id = %s", id)
+    assert (status, completion) == ("failed", None)
+    assert function.rows(admitted) == []
 
 
 async def test_a_paused_batch_can_be_cancelled(function: Function) -> None:

@@ -24,8 +24,8 @@ _numbers = itertools.count(1)
 
 def model(fault: str = "ok", **directives: object) -> str:
     """A name that nobody else asks for."""
-    told = "&".join(f"{name}={value}" for name, value in directives.items())
-    return f"sim-{fault}?{told}{'&' if told else ''}first_ms=0&key=b{next(_numbers)}"
+    told = "&".join(f"{name}={value}" for name, value in ({"first_ms": 0} | directives).items())
+    return f"sim-{fault}?{told}&key=b{next(_numbers)}"
 
 
 def request(asked: str | None = None, **fields: Any) -> dict[str, Any]:
