@@ -146,13 +146,18 @@ def _listed(provider: str, model: str, speed: str | None, at: datetime) -> "Mode
     return found.get_prices(at, context)
 
 
-# By the identity of a price, which it keeps alive. There are as many as the list has, and the file.
+# By the identity of a price, which it keeps alive. There are as many as the list has; those of variants are made anew.
 _TOLD: Final[dict[int, tuple["ModelPrice", str]]] = {}
+_MOST_TOLD: Final = 1000
 
 
 def _told(price: "ModelPrice") -> str:
     """Its text, written once: that takes longer than to work out an answer's cost."""
-    known = _TOLD.get(id(price)) or _TOLD.setdefault(id(price), (price, str(price)))
+    known = _TOLD.get(id(price))
+    if known is None:
+        if len(_TOLD) >= _MOST_TOLD:
+            _TOLD.clear()
+        known = _TOLD[id(price)] = (price, str(price))
     return known[1]
 
 

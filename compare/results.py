@@ -111,7 +111,9 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """`home` is what the service says that it is, None where it says nothing; `instances` how many it named."""
+    """`home` is what the service says that it is, None where it says nothing; `instances` how many it named; `note`
+    is what whoever measured says of it.
+    """
 
     name: str
     url: str
@@ -122,6 +124,7 @@ class Target(msgspec.Struct, frozen=True):
     starts: Starts
     traffic: Traffic
     usage: Usage | None = None
+    note: str | None = None
 
 
 class Profile(msgspec.Struct, frozen=True):

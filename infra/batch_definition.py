@@ -24,17 +24,19 @@ _PATIENCE = 40
 # About three minutes. Then the item has failed, and the batch goes on without it.
 _ITEM_PATIENCE = 12
 _THROTTLED = "Lambda.TooManyRequestsException"
+# Nothing has failed, and the batch's deadline decides. A try is three events of the 25,000 that a history may have.
+_THROTTLED_PATIENCE = 5_000
 # By which the application ends a wait that is of no use any more.
 _REFUSALS = ["Rejected", "Cancelled"]
 # A wait without a sign of life from the application is begun anew.
 _HEARTBEAT_LOST = "States.HeartbeatTimeout"
 
-_BATCH = {"batch_id": sfn.JsonPath.string_at("$.batch_id")}
+_BATCH = {"batch_id": sfn.JsonPath.string_at("$.batch_id"), "round": sfn.JsonPath.number_at("$.round")}
 _ITEM = {**_BATCH, "position": sfn.JsonPath.number_at("$.position")}
 
 
 class BatchDefinition(Construct):
-    """`start` is the first state; the input is `{"batch_id": ...}`."""
+    """`start` is the first state; the input is `{"batch_id": ..., "round": ...}`."""
 
     def __init__(self, scope: Construct, id: str, *, function: lambda_.IFunction) -> None:
         super().__init__(scope, id)
@@ -111,7 +113,7 @@ class BatchDefinition(Construct):
             task_timeout=_TASK_TIMEOUT,
             result_path=result,
         )
-        _retry(task, [_THROTTLED], _PATIENCE)
+        _retry(task, [_THROTTLED], _THROTTLED_PATIENCE)
         _retry(task, [sfn.Errors.ALL], patience)
         return task
 
@@ -129,6 +131,7 @@ class BatchDefinition(Construct):
             result_path=sfn.JsonPath.DISCARD,
         )
         wait.add_retry(errors=[*_REFUSALS, _HEARTBEAT_LOST, sfn.Errors.TIMEOUT], max_attempts=0)
+        _retry(wait, [_THROTTLED], _THROTTLED_PATIENCE)
         _retry(wait, [sfn.Errors.ALL], _PATIENCE)
         return wait
 

@@ -1,7 +1,7 @@
 """The function that the state machine of batches invokes: the one image, which here answers with what came of an event.
 
-A function that streams cannot do so: its answers begin with what the front doors read, and are no JSON. Apart from it,
-items also take none of its concurrency.
+A function that streams cannot do so: its answers begin with what the front doors read, and are no JSON. Items and
+callers share the account's concurrency, but for what a stage reserves for either.
 """
 
 from aws_cdk import ArnFormat, RemovalPolicy, Stack
@@ -37,6 +37,7 @@ class BatchFunction(Construct):
             architecture=lambda_.Architecture.ARM_64,
             memory_size=_MEMORY,
             timeout=TIMEOUT,
+            reserved_concurrent_executions=settings.batch_concurrency,
             current_version_options=lambda_.VersionOptions(removal_policy=RemovalPolicy.DESTROY),
             tracing=lambda_.Tracing.ACTIVE,
             log_group=log_group(self, "Log", settings=settings),

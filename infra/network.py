@@ -17,6 +17,7 @@ _ENDPOINTS = {
     "Registry": ec2.InterfaceVpcEndpointAwsService.ECR,
     "Images": ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER,
     "Functions": ec2.InterfaceVpcEndpointAwsService.LAMBDA_,
+    "Workflows": ec2.InterfaceVpcEndpointAwsService.STEP_FUNCTIONS,
     "Bedrock": ec2.InterfaceVpcEndpointAwsService.BEDROCK_RUNTIME,
 }
 

@@ -107,6 +107,9 @@ class Stage:
     """US dollars of the whole account; told at 80 % of it, forecast or spent."""
     workflow: bool = True
     """The state machine of batches and its function, beside the Lambda home: at rest they cost nothing but an alarm."""
+    batch_concurrency: int | None = None
+    """Most items of all batches at once; more are throttled, and wait. Without it they may take what callers need of
+    the region's quota, from which it is taken (see `LambdaHome.reserved_concurrency`)."""
     daily_model_cost: int = 20
     """US dollars of answers a day and home, by Headwater's own count; told when it is passed."""
     network: Network = field(default_factory=Network)
@@ -138,6 +141,7 @@ PROD = Stage(
     log_days=90,
     monthly_budget=1000,
     daily_model_cost=100,
+    batch_concurrency=100,
     network=Network(nat_gateways=2),
     database=Database(minimum_acu=1, maximum_acu=16, readers=1, backup_days=14, customer_key=True),
     lambda_home=LambdaHome(

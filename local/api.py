@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 from local.errors import LaunchError
 
 
-def call(method: str, url: str, key: str = "", body: object = None) -> tuple[int, Any]:
-    """The status and the JSON of the answer; 0 while nobody listens."""
+def call(method: str, url: str, key: str = "", body: object = None, *, timeout: float = 10) -> tuple[int, Any]:
+    """The status and the JSON of the answer; 0 while nobody listens, or if nothing comes for `timeout` seconds."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
     headers = {"authorization": f"Bearer {key}"} if key else {}
     if body is not None:
         headers["content-type"] = "application/json"

@@ -3,10 +3,11 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import IO
 
 from app.config import Settings
+from local.aws_lambda.container import remove_containers
 from local.processes import Child, running
 from local.workflow_process import Workflow
 
@@ -15,6 +16,8 @@ _DRAIN_GRACE = 0.5
 _LAST_EVENTS = 1.0
 # An environment has 2 s for its end.
 _LAST_ENVIRONMENTS = 4.0
+# Docker takes longer with a dozen at once.
+_LAST_CONTAINERS = 30.0
 # As Dockerfile and infra have them; the function is invoked every minute there too.
 _FUNCTION = {
     "HEADWATER_HOME": "lambda",
@@ -52,14 +55,15 @@ def running_function(
     workflow: Workflow | None = None,
     log: IO[bytes] | None = None,
     options: Sequence[str] = (),
+    image: str | None = None,
 ) -> Iterator[Child]:
     """The app in environments of a local Lambda, which come and go with the requests.
 
-    `log` as above; `options` are further ones of `python -m local.aws_lambda`.
+    `log` as above; `options` are further ones of `python -m local.aws_lambda`; `image` has the app in containers.
     """
     environment = {**given, **_STREAMING, **(workflow.environment if workflow else {})}
     where = ["--host", settings.host, "--port", str(port), *_MAINTENANCE, *options]
-    with _running_lambda("The local Lambda", where, environment, log) as emulator:
+    with _running_lambda("The local Lambda", where, environment, log, image) as emulator:
         yield emulator
 
 
@@ -74,13 +78,23 @@ def running_batch_function(given: Mapping[str, str], workflow: Workflow) -> Iter
 
 @contextmanager
 def _running_lambda(
-    name: str, options: Sequence[str], environment: Mapping[str, str], log: IO[bytes] | None
+    name: str, options: Sequence[str], environment: Mapping[str, str], log: IO[bytes] | None, image: str | None = None
 ) -> Iterator[Child]:
     command = [sys.executable, "-m", "local.aws_lambda", *options, "--port-variable", "HEADWATER_PORT"]
-    command += ["--", sys.executable, "-m", "app"]
-    environment = {**os.environ, **environment, **_FUNCTION}
-    with running(name, command, environment, log=log, dies_with_us=True, patience=_LAST_ENVIRONMENTS) as emulator:
+    own = {**environment, **_FUNCTION}
+    command += _containers(image, own) if image else ["--", sys.executable, "-m", "app"]
+    patience = _LAST_CONTAINERS if image else _LAST_ENVIRONMENTS
+    process = running(name, command, {**os.environ, **own}, log=log, dies_with_us=True, patience=patience)
+    with ExitStack() as behind, process as emulator:
+        if image:
+            behind.callback(remove_containers, emulator.process.pid)
         yield emulator
+
+
+def _containers(image: str, environment: Mapping[str, str]) -> list[str]:
+    """Processes find all that we have in our environment; a container finds what is named."""
+    settings = {name for name in os.environ if name.startswith("HEADWATER_")}
+    return ["--image", image, *(part for name in sorted({*environment, *settings}) for part in ("--env", name))]
 
 
 def _reloading(settings: Settings, port: int) -> Sequence[str]:

@@ -22,13 +22,17 @@ class Database:
 
 
 @contextmanager
-def database(url: str, data: Path) -> Iterator[Database]:
-    """Raises: LaunchError: it cannot be reached, started or migrated."""
+def database(url: str, data: Path, *, for_containers: bool = False) -> Iterator[Database]:
+    """Containers do not find the socket of the embedded one, but a port on loopback.
+
+    Raises:
+        LaunchError: it cannot be reached, started or migrated.
+    """
     if url:
         yield _given(url)
         return
     folder = data / "postgres"
-    with running_postgres(folder) as (server, embedded):
+    with running_postgres(folder, by_tcp=for_containers) as (server, embedded):
         _migrate(embedded)
         yield Database(embedded, f"Postgres 18, embedded, in {folder}", (server,))
 

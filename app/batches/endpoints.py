@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from app.batches.parts import BatchParts
 from app.batches.repository import Batch
 from app.batches.results import MEDIA_TYPE, check_readable, lines
-from app.batches.schemas import out
+from app.batches.schemas import MAX_ITEMS, out
 from app.batches.service import Batches, no_batch
 from app.batches.stream import progress_stream
 from app.dependencies import (
@@ -87,12 +87,18 @@ async def read(id: BatchId, caller: Caller, batches: BatchesDep) -> Response:
 
 @router.get("/{batch_id}/results", summary="Read a batch's results")
 async def results(
-    id: BatchId, caller: Caller, batches: BatchesDep, pool: PoolDep, settings: SettingsDep
+    id: BatchId,
+    caller: Caller,
+    batches: BatchesDep,
+    pool: PoolDep,
+    settings: SettingsDep,
+    after: Annotated[int, Query(ge=0, le=MAX_ITEMS, description="How many of the lines you have.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_ITEMS, description="How many more you want, at the most.")] = MAX_ITEMS,
 ) -> StreamingResponse:
     """JSON Lines, one an item, in their order. Once it has ended and, where that is asked for, was approved."""
     batch = await batches.get(caller, id)
     check_readable(batch)
-    return StreamingResponse(lines(pool, batch, settings.lease), media_type=MEDIA_TYPE)
+    return StreamingResponse(lines(pool, batch, settings.lease, after=after, limit=limit), media_type=MEDIA_TYPE)
 
 
 @router.get("/{batch_id}/stream", summary="Watch a batch, from any position")
@@ -148,5 +154,5 @@ async def approve(id: BatchId, approver: Approver, batches: BatchesDep) -> Respo
 
 @router.post("/{batch_id}/reject", summary="Reject a batch's results")
 async def reject(id: BatchId, approver: Approver, batches: BatchesDep) -> Response:
-    """They can never be read. It works once, and is noted in the audit."""
+    """What they came to is never released by the batch. It works once, and is noted in the audit."""
     return _answer(await batches.reject(approver, id))

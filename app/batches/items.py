@@ -43,10 +43,10 @@ _TO_DO: LiteralString = (
 )
 _ATTACH: LiteralString = (
     "UPDATE batch_items SET completion_id = %(completion)s"
-    " WHERE batch_id = %(batch)s AND position = %(position)s AND status = 'running'"
+    " WHERE batch_id = %(batch)s AND position = %(position)s AND status IN ('queued', 'running')"
 )
 _WAITED: LiteralString = (
-    "UPDATE batch_items SET waits = waits + 1, completion_id = NULL"
+    "UPDATE batch_items SET waits = greatest(waits, least(waits + 1, %(most)s)), completion_id = NULL"
     " WHERE batch_id = %(batch)s AND position = %(position)s"
 )
 _RENEW: LiteralString = (
@@ -56,7 +56,7 @@ _RENEW: LiteralString = (
 _CANCEL_COMPLETIONS: LiteralString = (
     "UPDATE completions SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp())"
     " WHERE tenant = %(tenant)s AND status = 'streaming' AND id = ANY (ARRAY("
-    " SELECT completion_id FROM batch_items WHERE batch_id = %(batch)s AND status = 'running'))"
+    " SELECT completion_id FROM batch_items WHERE batch_id = %(batch)s AND status IN ('queued', 'running')))"
 )
 _ANY_RUNNING: LiteralString = "SELECT running > 0 FROM batches WHERE id = %(batch)s"
 _RESULTS: LiteralString = (
@@ -95,14 +95,15 @@ async def to_do(conn: Connection, batch: UUID) -> list[int]:
     return [row[0] for row in await (await conn.execute(_TO_DO, {"batch": batch})).fetchall()]
 
 
-async def attach(conn: Connection, batch: UUID, position: int, completion: UUID) -> None:
-    """Its completion has begun."""
-    await conn.execute(_ATTACH, {"batch": batch, "position": position, "completion": completion})
+async def attach(conn: Connection, batch: UUID, position: int, completion: UUID) -> bool:
+    """Its completion has begun. False if the item has ended meanwhile."""
+    parameters = {"batch": batch, "position": position, "completion": completion}
+    return (await conn.execute(_ATTACH, parameters)).rowcount == 1
 
 
-async def note_wait(conn: Connection, batch: UUID, position: int) -> None:
-    """It was refused before anything had begun, and will be tried again."""
-    await conn.execute(_WAITED, {"batch": batch, "position": position})
+async def note_wait(conn: Connection, batch: UUID, position: int, most: int) -> None:
+    """It was refused before anything had begun, and will be tried again; counted up to `most`."""
+    await conn.execute(_WAITED, {"batch": batch, "position": position, "most": most})
 
 
 async def renew(conn: Connection, batch: UUID) -> int:

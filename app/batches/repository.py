@@ -86,7 +86,10 @@ _PAGE: LiteralString = (
     " ORDER BY id DESC LIMIT %(limit)s"
 )
 _END_AS: LiteralString = "UPDATE batches SET ends_as = %(status)s, reason = %(reason)s WHERE id = %(id)s"
-_STARTED: LiteralString = "UPDATE batches SET started = true WHERE id = %(id)s AND round = %(round)s"
+# A new execution is described only a moment later ("eventually consistent", API reference, DescribeExecution).
+_STARTED: LiteralString = (
+    "UPDATE batches SET started = true, looked_at = clock_timestamp() WHERE id = %(id)s AND round = %(round)s"
+)
 _APPROVE: LiteralString = "UPDATE batches SET approved_at = clock_timestamp() WHERE id = %(id)s"
 _NEXT_ROUND: LiteralString = (
     "UPDATE batches SET round = round + 1, started = false, ends_as = NULL, approved_at = NULL, task_token = NULL,"

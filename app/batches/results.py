@@ -31,12 +31,12 @@ def check_readable(batch: Batch) -> None:
         raise Conflict("The results of this batch were not approved.", code="not_approved")
 
 
-async def lines(pool: Pool, batch: Batch, lease: float) -> AsyncIterator[bytes]:
-    """A line an item, in their order. No connection is held while a page is sent."""
-    after = 0
+async def lines(pool: Pool, batch: Batch, lease: float, *, after: int, limit: int) -> AsyncIterator[bytes]:
+    """A line an item, in their order: up to `limit` past the first `after`. No connection is held while it is sent."""
+    last = after + limit
     while True:
         async with pool.connection() as conn:
-            page = await items.results(conn, batch.id, after, _PAGE)
+            page = await items.results(conn, batch.id, after, min(_PAGE, last - after))
             ids = [result.completion_id for result in page if result.completion_id is not None]
             rows = await completions.by_id(conn, batch.tenant, ids, lease)
         if not page:

@@ -26,6 +26,8 @@ _CANCELLED: Final = "cancelled"
 # Waits grow from the first of these to the second, in seconds.
 _FIRST_WAIT: Final = 2.0
 _LONGEST_WAIT: Final = 120.0
+# Of what an upstream asks for, which decides how late a cancelled batch is noticed.
+_LONGEST_ASKED: Final = 900.0
 # Behind the time by which generations end: what those have to say last is still heard.
 _LAST_WORDS: Final = 5.0
 
@@ -45,12 +47,14 @@ class Stopped(msgspec.Struct, frozen=True):
 class Refused(msgspec.Struct, frozen=True):
     """Nothing has begun, and it may be tried again after so many seconds.
 
-    `attached` says that it had got as far as a completion, which has ended with nothing.
+    `attached` says that it had got as far as a completion, which has ended with nothing; `ours` that it was a limit of
+    the key or of this installation, and no upstream's.
     """
 
     error: AppError
     seconds: int
     attached: bool
+    ours: bool
 
 
 class OverBudget(msgspec.Struct, frozen=True):
@@ -67,18 +71,20 @@ Outcome = Succeeded | Failed | Stopped | Refused | OverBudget | Lasts
 class Run(msgspec.Struct, frozen=True):
     """One try of an item. `key` is the same for every try of a round: what has begun is found again by it.
 
-    `completion_id` is what it has begun, where that is known already; `waits` is how often it was refused before.
+    `request` is as it was stored, so that its hash survives new versions of us. `completion_id` is what it has begun,
+    where that is known already; `waits` is how often it was refused before.
     """
 
-    request: CompletionRequest
+    request: bytes
     key: str
     completion_id: UUID | None
     waits: int
 
     @property
     def idempotent(self) -> CompletionRequest:
-        sha256 = hashlib.sha256(msgspec.json.encode(self.request)).digest()
-        return msgspec.structs.replace(self.request, idempotency=Idempotency(self.key, sha256))
+        request = msgspec.json.decode(self.request, type=CompletionRequest)
+        again = Idempotency(self.key, hashlib.sha256(self.request).digest())
+        return msgspec.structs.replace(request, idempotency=again)
 
 
 async def run(
@@ -94,8 +100,8 @@ async def run(
     except BudgetExceeded:
         return OverBudget()
     except AppError as exc:
-        may_try_again = isinstance(exc, (RateLimited, Unavailable)) and exc.should_retry is not False
-        return _ended(exc, asked.waits, begun=not may_try_again and exc.code not in _BUSY, attached=False)
+        ours = isinstance(exc, (RateLimited, Unavailable)) and exc.should_retry is not False
+        return _ended(exc, asked.waits, begun=not ours and exc.code not in _BUSY, attached=False, ours=ours)
     try:
         async with asyncio.timeout(ends_by + _LAST_WORDS - time.time()):
             return await _followed(source, asked.waits)
@@ -128,14 +134,14 @@ async def _followed(source: AbstractContextManager[Log], waits: int) -> Outcome:
     return _ended(error, waits, begun=len(events) > 1 or error.code not in _BUSY, attached=True)
 
 
-def _ended(error: AppError, waits: int, *, begun: bool, attached: bool) -> Outcome:
+def _ended(error: AppError, waits: int, *, begun: bool, attached: bool, ours: bool = False) -> Outcome:
     """What may have begun is never asked of the upstream again: it may have been paid for."""
     if error.code == _CANCELLED:
         return Stopped()
-    return Failed(error) if begun else Refused(error, _wait(error, waits), attached)
+    return Failed(error) if begun else Refused(error, _wait(error, waits), attached, ours)
 
 
 def _wait(error: AppError, waits: int) -> int:
-    """Whole seconds: what was asked for, and behind that full jitter, so that not all come at once."""
+    """Whole seconds: what was asked for, within reason, and behind that full jitter, so that not all come at once."""
     longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(waits, 10))
-    return max(1, math.ceil((error.retry_after or 0) + random.uniform(0, longest)))
+    return max(1, math.ceil(min(error.retry_after or 0, _LONGEST_ASKED) + random.uniform(0, longest)))

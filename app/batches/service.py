@@ -13,6 +13,7 @@ from app.batches import items, repository
 from app.batches.forms import Forms, new_batch
 from app.batches.repository import Batch, Connection
 from app.batches.schemas import NewBatch, NewItem
+from app.batches.steps import end_now
 from app.batches.waiting import answer_waiting
 from app.batches.workflow import Workflow, no_workflow
 from app.catalogue import Catalogue
@@ -98,6 +99,8 @@ class Batches:
             batch = await _locked(conn, principal, id)
             if not batch.is_final and batch.ends_as is None:
                 await _cancel(conn, batch)
+                if self._workflow is None:  # nobody else would bring it to its end
+                    await end_now(conn, id)
         return await self._told(principal, id)
 
     async def retry(self, principal: Principal, id: UUID) -> Batch:

@@ -5,6 +5,7 @@ asked again, at any time and more than once at a time.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
@@ -16,11 +17,11 @@ from app.batches import items, repository
 from app.batches.items import UNFINISHED
 from app.batches.repository import Batch, Connection
 from app.batches.running import Failed, Lasts, Outcome, OverBudget, Refused, Run, Stopped, Succeeded, run
-from app.batches.waiting import answer_waiting
+from app.batches.waiting import CANCELLED, answer_waiting
 from app.batches.workflow import Workflow
+from app.completions.repository import request_cancel
 from app.completions.service import Completions
 from app.db.pool import Pool
-from app.domain.completion import CompletionRequest
 from app.domain.errors import AppError, Unauthenticated
 from app.observability import arrive, bind
 
@@ -28,8 +29,10 @@ _DONE: Final = {"outcome": "done"}
 _STOP: Final = {"outcome": "stop"}
 _END: Final = {"next": "end"}
 _NOTHING: Final[dict[str, Any]] = {"items": [], "parallelism": 1}
-# Of an item that is refused: with the longest waits, the better part of two hours.
+# Of an item that upstreams refuse: with the longest waits, the better part of two hours.
 _MOST_WAITS: Final = 100
+# Limits of our own make it wait until the deadline: they only make its waits longer, up to this count.
+_MOST_OF_OURS: Final = 10
 # Until a budget is looked at again that nobody said was raised: the month may have ended.
 _BUDGET_PAUSE: Final = 3600
 # Until the engine tries again what it gave up.
@@ -44,7 +47,10 @@ CompletionsBy = Callable[[float], Completions]
 
 
 class Steps:
-    """`completions` gives a view of them that ends by a moment, in seconds since 1970."""
+    """`completions` gives a view of them that ends by a moment, in seconds since 1970.
+
+    Each step is of a round, which has an execution of its own: of another round nothing is read and nothing changed.
+    """
 
     def __init__(self, pool: Pool, workflow: Workflow | None, completions: CompletionsBy) -> None:
         self._pool = pool
@@ -58,24 +64,29 @@ class Steps:
             psycopg.Error: the database is away. Asked again, it may be there.
         """
         match event:
-            case {"headwater": "batch_plan", "batch_id": str(id)}:
-                return await self.plan(UUID(id))
-            case {"headwater": "batch_item", "batch_id": str(id), "position": int(position)}:
-                return await self.item(UUID(id), position, ends_by)
-            case {"headwater": "batch_item_failed", "batch_id": str(id), "position": int(position)}:
-                return await self.item_failed(UUID(id), position)
-            case {"headwater": "batch_settle", "batch_id": str(id)}:
-                return await self.settle(UUID(id))
-            case {"headwater": "batch_wait", "batch_id": str(id), "token": str(token)}:
-                return await self.wait(UUID(id), token)
-            case {"headwater": "batch_timed_out", "batch_id": str(id)}:
-                return await self.timed_out(UUID(id))
+            case {"headwater": "batch_plan", "batch_id": str(id), "round": int(round)}:
+                return await self.plan(UUID(id), round)
+            case {"headwater": "batch_item", "batch_id": str(id), "round": int(round), "position": int(position)}:
+                return await self.item(UUID(id), round, position, ends_by)
+            case {
+                "headwater": "batch_item_failed",
+                "batch_id": str(id),
+                "round": int(round),
+                "position": int(position),
+            }:
+                return await self.item_failed(UUID(id), round, position)
+            case {"headwater": "batch_settle", "batch_id": str(id), "round": int(round)}:
+                return await self.settle(UUID(id), round)
+            case {"headwater": "batch_wait", "batch_id": str(id), "round": int(round), "token": str(token)}:
+                return await self.wait(UUID(id), round, token)
+            case {"headwater": "batch_timed_out", "batch_id": str(id), "round": int(round)}:
+                return await self.timed_out(UUID(id), round)
         return None
 
-    async def plan(self, id: UUID) -> dict[str, Any]:
+    async def plan(self, id: UUID, round: int) -> dict[str, Any]:
         """The positions that are still to be done. The batch runs from here on, also after a pause."""
         async with self._pool.connection() as conn, conn.transaction():
-            batch = await repository.lock(conn, id)
+            batch = await _locked(conn, id, round)
             if batch is None or batch.is_final or await _is_over(conn, batch):
                 return _NOTHING
             await repository.note_started(conn, id, batch.round)
@@ -84,10 +95,10 @@ class Steps:
                 await repository.turn(conn, id, "running")
             return {"items": await items.to_do(conn, id), "parallelism": batch.parallelism}
 
-    async def item(self, id: UUID, position: int, ends_by: float) -> dict[str, Any]:
+    async def item(self, id: UUID, round: int, position: int, ends_by: float) -> dict[str, Any]:
         """Run an item to its end, here or by following what has begun elsewhere."""
         async with self._pool.connection() as conn, conn.transaction():
-            batch = await repository.lock(conn, id)
+            batch = await _locked(conn, id, round)
             if batch is None or not batch.is_open or await _is_over(conn, batch):
                 return _STOP
             item = await items.get(conn, id, position)
@@ -95,7 +106,7 @@ class Steps:
                 return _DONE
             await items.move(conn, id, [position], ["queued"], "running")
         asked = Run(
-            request=msgspec.json.decode(item.request, type=CompletionRequest),
+            request=item.request,
             key=f"batch:{id}:{position}:{batch.round}",
             completion_id=item.completion_id,
             waits=item.waits,
@@ -106,12 +117,11 @@ class Steps:
     async def _run(self, batch: Batch, position: int, asked: Run, ends_by: float) -> Outcome:
         async def attach(completion: UUID) -> None:
             async with self._pool.connection() as conn, conn.transaction():
-                current = await repository.lock(conn, batch.id)
-                if current is None or current.round != batch.round:
-                    return
-                await items.attach(conn, batch.id, position, completion)
-                if current.ends_as is not None:  # it was cancelled before this was known
-                    await items.cancel_completions(conn, batch.tenant, batch.id)
+                now = await repository.lock(conn, batch.id)
+                same = now is not None and now.round == batch.round
+                attached = same and await items.attach(conn, batch.id, position, completion)
+                if not attached or now is None or now.ends_as is not None:  # nobody wants it any more
+                    await request_cancel(conn, batch.tenant, completion)
 
         arrive()
         bind(tenant=batch.tenant, key_id=str(batch.key_id), batch_id=str(batch.id), position=position)
@@ -122,10 +132,10 @@ class Steps:
             return Failed(exc)
         return await run(self._completions(ends_by), principal, asked, attach, ends_by)
 
-    async def _recorded(self, id: UUID, round: int | None, position: int, outcome: Outcome) -> dict[str, Any]:
+    async def _recorded(self, id: UUID, round: int, position: int, outcome: Outcome) -> dict[str, Any]:
         async with self._pool.connection() as conn, conn.transaction():
-            batch = await repository.lock(conn, id)
-            if batch is None or round not in (None, batch.round):  # it is being tried again since
+            batch = await _locked(conn, id, round)
+            if batch is None:
                 return _STOP
             match outcome:
                 case Succeeded():
@@ -145,15 +155,15 @@ class Steps:
                     return _STOP
             return _DONE if batch.is_open else _STOP
 
-    async def item_failed(self, id: UUID, position: int) -> dict[str, Any]:
+    async def item_failed(self, id: UUID, round: int, position: int) -> dict[str, Any]:
         """Its invocations kept failing. Why is in the log; it is nothing that a caller should read."""
         error = AppError("The item could not be run.", code="step_failed")
-        return await self._recorded(id, None, position, Failed(error))
+        return await self._recorded(id, round, position, Failed(error))
 
-    async def settle(self, id: UUID) -> dict[str, Any]:
+    async def settle(self, id: UUID, round: int) -> dict[str, Any]:
         """What comes next, once the items have ended or the engine has given up on them."""
         async with self._pool.connection() as conn, conn.transaction():
-            batch = await repository.lock(conn, id)
+            batch = await _locked(conn, id, round)
             if batch is None or batch.is_final:
                 return _END
             if not await _is_over(conn, batch):
@@ -161,7 +171,8 @@ class Steps:
             await items.cancel_completions(conn, batch.tenant, id)
         await self._wait_for_running(id)
         async with self._pool.connection() as conn, conn.transaction():
-            await end_now(conn, id)
+            if await _locked(conn, id, round) is not None:
+                await end_now(conn, id)
         return _END
 
     async def _wait_for_running(self, id: UUID) -> None:
@@ -172,23 +183,33 @@ class Steps:
                     return
             await asyncio.sleep(_LOOK)
 
-    async def wait(self, id: UUID, token: str) -> dict[str, Any]:
+    async def wait(self, id: UUID, round: int, token: str) -> dict[str, Any]:
         """The engine waits for an answer by `token`: until somebody decides, or at once where that has been done."""
         async with self._pool.connection() as conn, conn.transaction():
-            if await repository.lock(conn, id) is not None:
+            is_current = await _locked(conn, id, round) is not None
+            if is_current:
                 await repository.keep_token(conn, id, token)
         if self._workflow is not None:
-            await answer_waiting(self._pool, self._workflow, id)
+            if is_current:
+                await answer_waiting(self._pool, self._workflow, id)
+            else:  # nobody would: it settles, and ends
+                await self._workflow.answer(token, CANCELLED)
         return {"status": "waiting"}
 
-    async def timed_out(self, id: UUID) -> dict[str, Any]:
+    async def timed_out(self, id: UUID, round: int) -> dict[str, Any]:
         """Nobody has approved it in time."""
         async with self._pool.connection() as conn, conn.transaction():
-            batch = await repository.lock(conn, id)
+            batch = await _locked(conn, id, round)
             if batch is not None and batch.status == "awaiting_approval":
                 await repository.keep_token(conn, id, None)
                 await repository.turn(conn, id, "expired", "not_approved")
         return _END
+
+
+async def _locked(conn: Connection, id: UUID, round: int) -> Batch | None:
+    """The batch, if it is in this round. An earlier one's engine may come late, and has no say any more."""
+    batch = await repository.lock(conn, id)
+    return batch if batch is not None and batch.round == round else None
 
 
 async def _is_over(conn: Connection, batch: Batch) -> bool:
@@ -210,12 +231,13 @@ async def _failed(conn: Connection, batch: Batch, position: int, error: AppError
 
 async def _refused(conn: Connection, batch: Batch, position: int, refused: Refused) -> dict[str, Any]:
     item = await items.get(conn, batch.id, position)
-    if item is None or item.waits >= _MOST_WAITS:
+    if item is None or (item.waits >= _MOST_WAITS and not refused.ours):
         return await _failed(conn, batch, position, refused.error)
     if refused.attached or item.completion_id is None:  # else another step has begun it meanwhile
         await items.move(conn, batch.id, [position], ["running"], "queued")
-        await items.note_wait(conn, batch.id, position)
-    return {"outcome": "wait", "seconds": refused.seconds} if batch.is_open else _STOP
+        await items.note_wait(conn, batch.id, position, _MOST_OF_OURS if refused.ours else _MOST_WAITS)
+    seconds = max(1, min(refused.seconds, math.ceil(batch.seconds_left)))
+    return {"outcome": "wait", "seconds": seconds} if batch.is_open else _STOP
 
 
 async def _next(conn: Connection, batch: Batch) -> dict[str, Any]:

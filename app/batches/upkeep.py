@@ -1,6 +1,7 @@
 """For the maintenance run: what a batch and its engine have not told each other, they are told now."""
 
 import logging
+import time
 from datetime import timedelta
 from typing import Final, LiteralString
 from uuid import UUID
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 # In one run; those that were not looked at for longest come first.
 _AT_ONCE: Final = 20
+# The run has other things to do than to wait for an engine that hardly answers. Seconds, until the last is begun.
+_PATIENCE: Final = 10.0
 
 
 class Looked(msgspec.Struct, frozen=True):
@@ -52,7 +55,11 @@ class Upkeep:
         async with self._pool.connection() as conn, conn.cursor(row_factory=class_row(Looked)) as cursor:
             await cursor.execute(_LOOK, {"interval": self._interval, "limit": _AT_ONCE})
             looked = await cursor.fetchall()
-        for batch in looked:
+        ends_by = time.monotonic() + _PATIENCE
+        for n, batch in enumerate(looked):
+            if time.monotonic() > ends_by:
+                _log.warning("%s batches were not looked after: the engine is slow", len(looked) - n)
+                return
             await self._look_after(batch)
 
     async def _look_after(self, batch: Looked) -> None:
@@ -72,6 +79,8 @@ class Upkeep:
             await repository.forget_token(conn, id, token)
 
     async def _start(self, batch: Looked) -> None:
+        if await self._expired(batch):
+            return
         try:
             started = await self._workflow.start(batch.id, batch.round)
         except NotConfigured:
@@ -80,6 +89,17 @@ class Upkeep:
         if started:
             async with self._pool.connection() as conn:
                 await repository.note_started(conn, batch.id, batch.round)
+
+    async def _expired(self, looked: Looked) -> bool:
+        """Whether its time was over before it could begin: then it has ended here."""
+        async with self._pool.connection() as conn, conn.transaction():
+            batch = await repository.lock(conn, looked.id)
+            if batch is None or batch.started or not batch.is_late:
+                return False
+            if batch.ends_as is None:
+                await repository.end_as(conn, batch.id, "expired", "deadline")
+            await end_now(conn, batch.id)
+        return True
 
     async def _lost(self, looked: Looked) -> None:
         """Its execution has ended without a word: nobody will bring it to its end but us."""

@@ -29,7 +29,7 @@ class Workflow:
         """
         try:
             await asyncio.to_thread(
-                self._aws.start_execution, self._machine, _name(batch, round), {"batch_id": str(batch)}
+                self._aws.start_execution, self._machine, _name(batch, round), {"batch_id": str(batch), "round": round}
             )
         except AwsError as exc:
             if exc.code == "StateMachineDoesNotExist":

@@ -26,6 +26,7 @@ _POSITIVE: Final = click.FloatRange(min=0, min_open=True)
 @click.command()
 @click.option("--target", "targets", multiple=True, required=True, metavar="NAME=URL", help="Any number of them.")
 @click.option("--process", "pids", multiple=True, metavar="NAME=PID", help="Of a target on this machine: its CPU too.")
+@click.option("--note", "notes", multiple=True, metavar="NAME=TEXT", help="Of a target, for the report.")
 @click.option("--profile", type=click.Choice(sorted(SHAPES)), default="steady", show_default=True)
 @click.option("--trace", "trace_path", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Replay it.")
 @click.option("--speed", type=_POSITIVE, default=1.0, show_default=True, help="Of the replay.")
@@ -45,6 +46,7 @@ _POSITIVE: Final = click.FloatRange(min=0, min_open=True)
 def run(
     targets: Sequence[str],
     pids: Sequence[str],
+    notes: Sequence[str],
     profile: str,
     trace_path: Path | None,
     speed: float,
@@ -77,7 +79,8 @@ def run(
     else:
         load = SHAPES[profile](seconds=seconds, rate=rate, input_tokens=input_tokens, output_tokens=output_tokens)
     prices = TokenPrices(*token_prices) if token_prices else None
-    plan = Plan(_addresses(targets), load, Asker(DIALECTS[dialect], model, patience), warmup, seed, _processes(pids))
+    asker = Asker(DIALECTS[dialect], model, patience)
+    plan = Plan(_addresses(targets), load, asker, warmup, seed, _processes(pids), _notes(notes))
     budget = Budget(seconds=seconds, requests=requests, dollars=dollars, prices=prices)
     found = uvloop.run(measure(plan, budget, _say, every=1.0 if sys.stderr.isatty() else 10.0))
     results.write(found, output)
@@ -108,6 +111,16 @@ def _processes(pids: Sequence[str]) -> dict[str, Processes]:
             found[name] = Processes(int(pid))
         except (ValueError, psutil.Error):
             raise click.BadParameter(f"{named!r} names no process: say NAME=PID.", param_hint="--process") from None
+    return found
+
+
+def _notes(notes: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for note in notes:
+        name, _, text = note.partition("=")
+        if not text:
+            raise click.BadParameter(f"{note!r} says nothing: say NAME=TEXT.", param_hint="--note")
+        found[name] = text
     return found
 
 

@@ -8,7 +8,7 @@ import random
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from compare.load.address import Address
@@ -27,7 +27,7 @@ _FEW = 100
 class Plan:
     """`warmup` seconds at the beginning are in no figure; `seed` makes the same arrivals again.
 
-    `processes` are those of targets on this machine, by the targets' names.
+    `processes` are those of targets on this machine, `notes` what the results say of targets, by the targets' names.
     """
 
     addresses: Sequence[Address]
@@ -36,6 +36,7 @@ class Plan:
     warmup: float
     seed: int
     processes: Mapping[str, Processes]
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 async def measure(plan: Plan, budget: Budget, say: Callable[[str], None], every: float = 1.0) -> Results:
@@ -80,7 +81,11 @@ def _progress(runner: Runner) -> str:
 def _results(plan: Plan, budget: Budget, runner: Runner, client: Client, began: datetime) -> Results:
     began_measuring, over = runner.measured
     usage = {name: processes.told(began_measuring, over) for name, processes in plan.processes.items()}
-    targets = [record.target(over - began_measuring, usage.get(record.address.name)) for record in runner.records]
+    names = [record.address.name for record in runner.records]
+    targets = [
+        record.target(over - began_measuring, usage.get(name), plan.notes.get(name))
+        for record, name in zip(runner.records, names, strict=True)
+    ]
     said = warnings(client)
     if runner.left:
         said.append(f"{runner.left} streams were still open at the interrupt, and are in no figure.")

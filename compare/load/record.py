@@ -99,7 +99,7 @@ class Record:
         self._whole_bytes += answer.bytes
         self._whole_tokens += tokens
 
-    def target(self, seconds: float, usage: Usage | None) -> Target:
+    def target(self, seconds: float, usage: Usage | None, note: str | None) -> Target:
         """Of requests that were due within so many seconds after the warm-up."""
         home = self._homes.most_common(1)
         return Target(
@@ -112,6 +112,7 @@ class Record:
             starts=Starts(self._starts.total(), self._starts["cold"], self._starts["restored"]),
             traffic=self._traffic(seconds),
             usage=usage,
+            note=note,
         )
 
     def _counts(self) -> Counts:

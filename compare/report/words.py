@@ -159,7 +159,10 @@ def _dollars(results: Results) -> str:
 def _target(target: Target) -> str:
     home = target.home or "a home that it does not tell"
     traffic = target.traffic
-    told = f"{target.url}, in {home}; {number(traffic.held)} streams at once (mean), {traffic.held_most} at the most"
+    note = f" ({target.note})" if target.note else ""
+    told = (
+        f"{target.url}, in {home}{note}; {number(traffic.held)} streams at once (mean), {traffic.held_most} at the most"
+    )
     if target.usage:
         told += f"; {number(target.usage.cores)} cores, {number(target.usage.memory / 1024**2)} MB"
     return told

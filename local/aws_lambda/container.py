@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import subprocess
 import tarfile
 from asyncio.subprocess import Process
 from collections.abc import Coroutine, Iterable, Mapping
@@ -18,6 +19,8 @@ from local.aws_lambda.sandbox import SandboxError, how_it_ends
 _EXTENSIONS: Final = "/opt/extensions"
 # As on Lambda: a user of no rights, whatever the image says, and one place to write to.
 _USER: Final = "993:990"
+# Of each container: the pid of the local Lambda whose it is.
+MADE_BY: Final = "headwater.local-lambda"
 # A virtual CPU's worth of memory, in MB.
 MEMORY_PER_CPU: Final = 1769
 
@@ -40,6 +43,7 @@ class Container:
         self._limit_cpu = limit_cpu
         self._name = f"{function.name}-{uuid7().hex[-12:]}"
         self._output = output
+        self._making: asyncio.Task[bytes] | None = None
         self._following: Process | None = None
         self._processes: list[Process] = []
 
@@ -48,12 +52,16 @@ class Container:
         cpus = [f"--cpus={self._function.memory / MEMORY_PER_CPU:.3f}"] if self._limit_cpu else []
         # Their values are read from our own environment: a command line is for all to see.
         names = [part for name in environment for part in ("--env", name)]
-        await _docker(
+        making = _docker(
             "create", "--name", self._name, "--network", "host", "--read-only", "--tmpfs", "/tmp:size=512m",  # noqa: S108
             "--user", _USER, "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
+            "--label", f"{MADE_BY}={os.getpid()}",
             "--memory", memory, "--memory-swap", memory, *cpus, *names, self._image,
             environment=environment,
         )  # fmt: skip
+        # It goes on if the start is given up, and what it made is then removed.
+        self._making = asyncio.create_task(making)  # noqa: TID251 - held here and awaited by stop
+        await asyncio.shield(self._making)
         extensions = await self._extensions()
         await _docker("start", self._name)
         self._following = await _started("logs", "--follow", self._name, output=self._output)
@@ -83,13 +91,27 @@ class Container:
 
     async def stop(self, *, gently: bool) -> None:
         """Also one that was never made, for want of docker perhaps, or has ended by itself."""
-        with suppress(DockerError, FileNotFoundError):
-            if gently:
-                await _docker("stop", "--time", "2", self._name)
-            await _docker("rm", "--force", self._name)
+        if self._making is not None:
+            await asyncio.wait([self._making])
+        if gently:
+            await _try("stop", "--time", "2", self._name)
+        await _try("rm", "--force", self._name)
         for process in (self._following, *self._processes):
             if process is not None:
                 await process.wait()
+
+
+def remove_containers(pid: int) -> None:
+    """What the local Lambda of this pid left, which has ended: there is nothing if it could end in its own way."""
+    mine = ["--all", "--quiet", "--filter", f"label={MADE_BY}={pid}"]
+    left = subprocess.run(["docker", "ps", *mine], capture_output=True, text=True, check=False).stdout.split()  # noqa: S607
+    if left:
+        subprocess.run(["docker", "rm", "--force", *left], capture_output=True, check=False)  # noqa: S607
+
+
+async def _try(*arguments: str) -> None:
+    with suppress(DockerError, FileNotFoundError):
+        await _docker(*arguments)
 
 
 async def _docker(*arguments: str, environment: Mapping[str, str] | None = None) -> bytes:

@@ -1,4 +1,7 @@
-"""`make compare`: both homes on this machine, measured under one load, and a report."""
+"""`make compare`: both homes on this machine, measured under one load, and a report.
+
+With the image it is tested where that has been built (`tests/runtimes/homes`).
+"""
 
 import re
 import subprocess
@@ -12,10 +15,12 @@ from tests.support.service import ROOT, clean_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
+_COMPARISON = (sys.executable, "-m", "local.comparison")
+
 
 def test_both_homes_are_measured_and_reported(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "local.comparison", "--data", str(tmp_path), "--seconds", "20", "--rate", "1"],
+        [*_COMPARISON, "--data", str(tmp_path), "--seconds", "20", "--rate", "1", "--no-image"],
         cwd=ROOT,
         env=clean_environment(),
         capture_output=True,
@@ -23,6 +28,7 @@ def test_both_homes_are_measured_and_reported(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Lambda's is processes, behind " in done.stdout
     results = read(tmp_path / "results.json")
     assert [target.name for target in results.targets] == ["fargate", "lambda"]
     for target in results.targets:
@@ -39,5 +45,6 @@ def test_both_homes_are_measured_and_reported(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "fargate" in page
     assert "lambda" in page
+    assert "(processes, behind " in page
     for text in (page, (tmp_path / "results.json").read_text(), done.stdout, done.stderr):
         assert not re.search(r"hw_[A-Za-z0-9_-]{12}", text)

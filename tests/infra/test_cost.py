@@ -35,7 +35,7 @@ def test_what_is_kept_ready_is_counted(prod: Templates, dev: Templates) -> None:
 
 
 def test_endpoints_are_counted_by_zone(everything: Templates) -> None:
-    assert _bill(everything, "Shared")["6 interface endpoints"] == 87.60  # 6 * 2 * 0.01 * 730
+    assert _bill(everything, "Shared")["7 interface endpoints"] == 102.20  # 7 * 2 * 0.01 * 730
 
 
 def test_a_home_that_is_not_public_has_no_public_addresses(everything: Templates) -> None:

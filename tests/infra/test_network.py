@@ -30,7 +30,7 @@ def test_without_nat_everything_that_a_home_calls_has_an_endpoint(everything: Te
     endpoints = resources(everything["Shared"], "AWS::EC2::VPCEndpoint").values()
 
     services = {str(each["Properties"]["ServiceName"]) for each in endpoints}
-    for service in ("secretsmanager", "logs", "ecr.api", "ecr.dkr", "lambda", "bedrock-runtime", "s3"):
+    for service in ("secretsmanager", "logs", "ecr.api", "ecr.dkr", "lambda", "states", "bedrock-runtime", "s3"):
         assert any(service in each for each in services), service
 
 

@@ -56,16 +56,29 @@ def test_every_task_invokes_the_alias_with_an_event_and_is_tried_again_with_full
         "Pause": "batch_wait",
     }
     for task in tasks.values():
+        event = task["Parameters"].get("Payload", task["Parameters"])
+        assert has(event, {"batch_id.$": "$.batch_id", "round.$": "$.round"})
         function = task["Parameters"].get("FunctionName", task["Resource"])
         assert function.endswith(":function:headwater-dev-batches:live")
         (*_, last) = task["Retry"]
         assert has(last, {"ErrorEquals": ["States.ALL"], "JitterStrategy": "FULL", "MaxDelaySeconds": 60})
 
 
+def test_what_lambda_throttles_has_not_failed(dev: Templates) -> None:
+    item = dict(_tasks(_definition(dev)["States"]))["Item"]
+    throttled, other = item["Retry"]
+
+    assert throttled["ErrorEquals"] == ["Lambda.TooManyRequestsException"]
+    assert throttled["MaxAttempts"] * throttled["MaxDelaySeconds"] / 2 > 24 * 3600, "a day on the average"
+    assert throttled["MaxAttempts"] * 3 < 25_000, "of the events that a history may have"
+    assert other["MaxAttempts"] == 12
+
+
 def test_items_have_executions_of_their_own_and_one_that_says_stop_ends_the_map(dev: Templates) -> None:
     items = _definition(dev)["States"]["Items"]
 
     assert items["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+    assert has(items["ItemSelector"], {"batch_id.$": "$.batch_id", "round.$": "$.round"})
     assert items["MaxConcurrencyPath"] == "$.plan.parallelism"
     assert not [key for key in items if key.startswith("ToleratedFailure")], "the first one"
     assert items["ItemProcessor"]["States"]["Stopped"]["Type"] == "Fail"
@@ -85,7 +98,7 @@ def test_how_long_it_waits_is_the_applications_to_say(dev: Templates) -> None:
 def test_a_refusal_is_no_failure_that_would_be_tried_again(dev: Templates) -> None:
     for name in ("Approval", "Pause"):
         wait = _definition(dev)["States"][name]
-        first, last = wait["Retry"]
+        first, _, last = wait["Retry"]
 
         assert {"Rejected", "Cancelled", "States.Timeout"} < set(first["ErrorEquals"])
         assert first["MaxAttempts"] == 0
@@ -157,6 +170,15 @@ def test_its_function_answers_in_one_piece_and_has_the_longest_time_there_is(dev
     aliases = [id for id in resources(dev["Workflow"], "AWS::Lambda::Alias") if id.startswith("Work")]
     (machine,) = resources(dev["Workflow"], _KIND).values()
     assert set(aliases) < set(machine["DependsOn"])
+
+
+@pytest.mark.parametrize(("name", "most"), [("dev", None), ("prod", 100)])
+def test_batches_take_no_more_of_the_quota_than_the_stage_says(
+    stages: dict[str, Templates], name: str, most: int | None
+) -> None:
+    (function,) = image_functions(stages[name]["Workflow"])
+
+    assert function.get("ReservedConcurrentExecutions") == most
 
 
 def test_it_comes_behind_the_home_that_does_its_work(written: Path, dev: Templates) -> None:

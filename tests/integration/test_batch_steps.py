@@ -52,12 +52,23 @@ async def test_a_batch_from_its_beginning_to_its_results(function: Function) -> 
 async def test_an_item_that_is_tried_again_finds_what_it_has_begun(function: Function) -> None:
     id = await function.create(asked := model(tokens=30, rate=20))
     await function.step("plan", id)
-    event = {"headwater": "batch_item", "batch_id": id, "position": 1}
+    event = {"headwater": "batch_item", "batch_id": id, "round": 1, "position": 1}
     everywhere = [send_event(client, event) for client in (function.worker, function.front, function.worker)]
     answers = await asyncio.gather(*everywhere)
     assert [answer.json() for answer in answers] == [{"outcome": "done"}] * 3
     assert len(function.asked(asked)) == 1
     assert [event["status"] for event in function.events(id) if event["type"] == "item"] == ["running", "succeeded"]
+
+
+async def test_an_item_is_known_by_what_was_stored(function: Function) -> None:
+    """However a later version would write it."""
+    id = await function.create(asked := model(tokens=2))
+    function.execute("UPDATE batch_items SET request = request || '\\x20'::bytea WHERE batch_id = %s", id)
+    await function.step("plan", id)
+    assert await function.item(id) == {"outcome": "done"}
+    same = "SELECT sha256(i.request) = k.request_sha256 FROM batch_items i, idempotency_keys k WHERE i.batch_id = %s"
+    assert function.rows(same + " AND k.resource = i.completion_id", id) == [(True,)]
+    assert len(function.asked(asked)) == 1
 
 
 async def test_an_item_is_followed_for_as_long_as_there_is_time(function: Function) -> None:
@@ -68,7 +79,7 @@ async def test_an_item_is_followed_for_as_long_as_there_is_time(function: Functi
         async with asyncio.timeout(20):
             while not function.asked(asked):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.05)
-        event = {"headwater": "batch_item", "batch_id": id, "position": 1}
+        event = {"headwater": "batch_item", "batch_id": id, "round": 1, "position": 1}
         cut = await send_event(function.front, event, 5.5)  # it stays for half a second
         assert cut.json() == {"outcome": "wait", "seconds": 1}
     assert running.result() == {"outcome": "done"}
@@ -89,6 +100,14 @@ async def test_a_refused_item_waits_as_long_as_it_is_asked_to(function: Function
     assert function.rows("SELECT count(*) FROM ledger WHERE model = %s AND output_tokens > 0", asked) == [(1,)]
 
 
+async def test_no_wait_is_longer_than_reason_or_the_deadline_allow(function: Function) -> None:
+    id = await function.create(model("429", retry_after=86400))
+    await function.step("plan", id)
+    assert 900 <= (await function.item(id))["seconds"] <= 902
+    function.execute("UPDATE batches SET deadline = clock_timestamp() + interval '60 s' WHERE id = %s", id)
+    assert 0 < (await function.item(id))["seconds"] <= 60
+
+
 async def test_a_limit_of_the_key_is_waited_for(function: Function) -> None:
     made = await function.admin.post(
         "/v1/keys", json={"name": "one", "scopes": ["completions"], "limits": {"requests_per_minute": 1}}
@@ -102,6 +121,11 @@ async def test_a_limit_of_the_key_is_waited_for(function: Function) -> None:
     answer = await function.item(id, 2)
     assert answer["outcome"] == "wait"
     assert answer["seconds"] > 30
+    waits = "SELECT waits FROM batch_items WHERE batch_id = %s AND position = 2"
+    for before, after in ((1, 2), (10, 10), (100, 100)):
+        function.execute("UPDATE batch_items SET waits = %s WHERE batch_id = %s", before, id)
+        assert (await function.item(id, 2))["outcome"] == "wait"
+        assert function.rows(waits, id) == [(after,)]
 
 
 async def test_an_item_does_not_wait_for_ever(function: Function) -> None:
@@ -219,6 +243,22 @@ async def test_a_cancelled_batch_stops_what_runs_and_begins_nothing_more(functio
     assert function.rows("SELECT count(*) FROM ledger WHERE settled_at IS NULL") == [(0,)]
 
 
+async def test_what_begins_for_an_item_that_has_ended_is_stopped(function: Function) -> None:
+    id = await function.create(model(tokens=2000, rate=20, first_ms=1500))
+    await function.step("plan", id)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(function.item(id))
+        admitted = "SELECT FROM completions WHERE status = 'streaming'"
+        async with asyncio.timeout(20):
+            while not function.rows(admitted):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
+        assert await function.step("item_failed", id, position=1) == {"outcome": "done"}
+    assert running.result() == {"outcome": "done"}
+    [(status, completion)] = function.rows("SELECT status, completion_id FROM batch_items WHERE batch_id = %s", id)
+    assert (status, completion) == ("failed", None)
+    assert function.rows(admitted) == []
+
+
 async def test_a_paused_batch_can_be_cancelled(function: Function) -> None:
     id = await function.create(model())
     await function.step("plan", id)
@@ -283,6 +323,29 @@ async def test_a_step_of_an_earlier_round_changes_nothing(function: Function) ->
         function.execute("UPDATE batches SET round = 2 WHERE id = %s", id)
     assert running.result() == {"outcome": "stop"}
     assert function.rows("SELECT status FROM batch_items WHERE batch_id = %s", id) == [("running",)]
+
+
+async def test_the_engine_of_an_earlier_round_that_comes_late_has_no_say(function: Function) -> None:
+    id = await function.create(model(tokens=2), bad := model("500", times=1), approval="before_release")
+    assert (await function.run(id))["next"] == "approval"
+    await function.wait(id)
+    assert (await function.post(id, "approve", by=function.approver)).status_code == 200
+    assert (await function.post(id, "retry")).json()["round"] == 2
+    assert (await function.step("plan", id))["items"] == [2]
+
+    assert await function.step("settle", id, round=1) == {"next": "end"}
+    assert await function.step("plan", id, round=1) == {"items": [], "parallelism": 1}
+    assert await function.step("item", id, round=1, position=2) == {"outcome": "stop"}
+    assert await function.step("item_failed", id, round=1, position=2) == {"outcome": "stop"}
+    assert await function.step("timed_out", id, round=1) == {"next": "end"}
+    token = await function.wait(id, round=1)
+    assert function.aws.answered.pop() == (token, "Cancelled")
+    assert function.rows("SELECT status, task_token FROM batches WHERE id = %s", id) == [("running", None)]
+    assert len(function.asked(bad)) == 1
+
+    assert await function.item(id, 2) == {"outcome": "done"}
+    assert (await function.step("settle", id))["next"] == "approval"
+    assert len(function.asked(bad)) == 2
 
 
 async def test_events_that_are_none_are_failed_invocations(function: Function) -> None:

@@ -43,6 +43,20 @@ async def test_what_was_stored_and_not_started_is_started(function: Function) ->
     assert function.aws.calls["StartExecution"] == starts
 
 
+async def test_what_never_starts_expires_all_the_same(function: Function) -> None:
+    function.aws.refused.add("StartExecution")
+    try:
+        id = await function.create(model())
+        await function.maintain()
+        assert (await function.get(id))["status"] == "queued"
+        function.execute("UPDATE batches SET deadline = clock_timestamp() WHERE id = %s", id)
+        await function.maintain()
+    finally:
+        function.aws.refused.clear()
+    batch = await function.get(id)
+    assert (batch["status"], batch["reason"], batch["items"]["cancelled"]) == ("expired", "deadline", 1)
+
+
 async def test_cancelled_before_it_was_started(function: Function) -> None:
     function.aws.refused.add("StartExecution")
     try:
@@ -90,6 +104,15 @@ async def test_a_batch_whose_execution_was_lost_has_failed(function: Function, s
     assert (batch["items"]["succeeded"], batch["items"]["cancelled"]) == (1, 1)
 
 
+async def test_a_batch_that_has_just_been_started_is_not_looked_at(function: Function) -> None:
+    id = await function.create(model("404"))
+    await function.run(id)
+    function.execute("UPDATE batches SET looked_at = looked_at - interval '1 h' WHERE id = %s", id)
+    before = function.rows("SELECT clock_timestamp()")[0][0]
+    assert (await function.post(id, "retry")).status_code == 200
+    assert function.rows("SELECT started, looked_at > %s FROM batches WHERE id = %s", before, id) == [(True, True)]
+
+
 async def test_old_batches_are_deleted_with_all_they_have(function: Function) -> None:
     id = await function.create(model(tokens=1))
     await function.run(id)
@@ -113,7 +136,7 @@ async def test_an_item_whose_instance_was_killed_is_not_paid_for_again(postgres:
                     await asyncio.sleep(0.05)
             function.services[1].kill()
             await lost
-        event = {"headwater": "batch_item", "batch_id": id, "position": 1}
+        event = {"headwater": "batch_item", "batch_id": id, "round": 1, "position": 1}
         again = await send_event(function.front, event)
         assert again.json() == {"outcome": "done"}
         [first, _] = function.rows("SELECT status, error FROM batch_items WHERE batch_id = %s ORDER BY position", id)

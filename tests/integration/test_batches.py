@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -143,6 +144,16 @@ async def test_results_come_a_page_at_a_time(function: Function) -> None:
     await function.post(id, "cancel")
     await function.run(id)
     assert [result["custom_id"] for result in await function.results(id)] == [str(n) for n in range(1, 61)]
+
+
+@pytest.mark.parametrize(("after", "limit", "expected"), [(0, 2, "12"), (2, 2, "34"), (4, 2, "5"), (5, 2, "")])
+async def test_results_are_read_on_from_any_line(function: Function, after: int, limit: int, expected: str) -> None:
+    id = await function.create(*[model(tokens=1)] * 5)
+    await function.post(id, "cancel")
+    await function.run(id)
+    params = {"after": after, "limit": limit}
+    response = await function.front.get(f"{PATH}/{id}/results", params=params, headers=of_caller())
+    assert [msgspec.json.decode(line)["custom_id"] for line in response.text.splitlines()] == list(expected)
 
 
 async def test_an_engine_that_is_gone_is_none(function: Function) -> None:

@@ -24,8 +24,8 @@ _numbers = itertools.count(1)
 
 def model(fault: str = "ok", **directives: object) -> str:
     """A name that nobody else asks for."""
-    told = "&".join(f"{name}={value}" for name, value in directives.items())
-    return f"sim-{fault}?{told}{'&' if told else ''}first_ms=0&key=b{next(_numbers)}"
+    told = "&".join(f"{name}={value}" for name, value in ({"first_ms": 0} | directives).items())
+    return f"sim-{fault}?{told}&key=b{next(_numbers)}"
 
 
 def request(asked: str | None = None, **fields: Any) -> dict[str, Any]:
@@ -62,8 +62,9 @@ class Function:
         return id
 
     async def step(self, name: str, id: str, seconds: float = 60, **fields: Any) -> Any:
-        """What the engine is answered."""
-        event = {"headwater": f"batch_{name}", "batch_id": id, **fields}
+        """What the engine is answered, in the batch's present round where no other is named."""
+        rounds = self.rows("SELECT round FROM batches WHERE id = %s", id)
+        event = {"headwater": f"batch_{name}", "batch_id": id, "round": rounds[0][0] if rounds else 1, **fields}
         response = await send_event(self.worker, event, seconds)
         assert response.status_code == 200, response.text
         return response.json()
@@ -78,11 +79,11 @@ class Function:
                 break
         return await self.step("settle", id)
 
-    async def wait(self, id: str) -> str:
+    async def wait(self, id: str, **fields: Any) -> str:
         """The token that the engine now waits by."""
         token = f"the-token-of-a-task-{next(_numbers)}"
         self.aws.waiting.add(token)
-        await self.step("wait", id, token=token)
+        await self.step("wait", id, token=token, **fields)
         return token
 
     async def maintain(self) -> None:

@@ -26,6 +26,7 @@ A = ["--target", "a=http://127.0.0.1:1"]
         ([*A, *A], "same name"),
         ([*A, "--dollars", "1"], "--dollars needs --token-prices"),
         ([*A, "--process", "a=none"], "say NAME=PID"),
+        ([*A, "--note", "a"], "say NAME=TEXT"),
         ([*A, "--rate", "0"], "--rate"),
         ([*A, "--seconds", "-1"], "--seconds"),
         ([*A, "--output", "nowhere/compare.json"], "there is no folder nowhere"),

@@ -108,10 +108,11 @@ def test_what_overlaps_is_called_no_difference() -> None:
 def test_what_comes_from_targets_is_text() -> None:
     clean = read(results(target("plain", 400, "lambda")))
     counts = Counts(3, 1, 0, 0, {EVIL: 2})
-    evil = read(results(target(EVIL, 400, EVIL, url=EVIL, counts=counts), warnings=(EVIL,)))
+    evil = read(results(target(EVIL, 400, EVIL, url=EVIL, counts=counts, note=EVIL), warnings=(EVIL,)))
 
     assert evil.elements["script"] == clean.elements["script"] == 0
-    assert evil.text.count(EVIL) >= 4
+    assert evil.text.count(EVIL) >= 5
+    assert f"({EVIL})" in evil.text
     assert "49" not in re.findall(r"Co\" (\d+)", evil.text)
 
 
