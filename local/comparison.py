@@ -135,8 +135,11 @@ def _warm(home: _Home, key: str) -> None:
     """A few answers at once, which may have to wait for containers."""
     body = {"model": _MODEL, "input": "Hello.", "max_tokens": 100, "stream": False}
     with ThreadPoolExecutor(_WARM) as threads:
-        for _ in range(_WARM):
-            threads.submit(call, "POST", f"{home.url}/v1/completions", key, body, timeout=_READY_WITHIN)
+        url = f"{home.url}/v1/completions"
+        asked = [threads.submit(call, "POST", url, key, body, timeout=_READY_WITHIN) for _ in range(_WARM)]
+    failed = [status for status, _ in (each.result() for each in asked) if status // 100 != 2]
+    if failed:
+        click.echo(f"{len(failed)} of {_WARM} requests that were to warm {home.name} failed: it may begin cold.")
 
 
 def _compare(homes: Sequence[_Home], key: str, load: Sequence[str], folder: Path) -> None:

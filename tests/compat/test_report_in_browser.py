@@ -1,6 +1,8 @@
 """The report of a comparison in a real browser: Debian's Chromium, by Playwright."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from compare.cost.plan import plan
 from compare.cost.prices import load
 from compare.report.write import write
 from tests.support.compare_results import results, target
+from tests.support.scripted import scripted
+from tests.support.service import ROOT
 
 pytestmark = pytest.mark.compat
 
@@ -76,6 +80,20 @@ def test_it_opens_without_a_complaint_and_fits(
     for box in (figure.bounding_box() for figure in page.locator("figure svg").all()):
         assert box is not None
         assert box["width"] > 0.6 * min(viewport["width"], 640)
+    page.close()
+
+
+def test_what_a_run_wrote_opens_as_well(browser: Browser, tmp_path: Path) -> None:
+    found, html = tmp_path / "results.json", tmp_path / "report.html"
+    with scripted({"latencies": [5, 20], "faults": ["none", "none", "503"]}) as url:
+        load = ["--rate", "40", "--seconds", "3", "--warmup", "0", "--output", str(found)]
+        for command in (["run", "--target", f"one={url}", *load], ["report", str(found), "--html", str(html)]):
+            subprocess.run([sys.executable, "-m", "compare", *command], cwd=ROOT, check=True)
+    page, complaints = opened(browser, html.as_uri(), DESK, "light")
+
+    assert complaints == []
+    assert page.get_by_text("Requests that failed").count() == 1
+    assert page.locator("figure svg").count() > 4
     page.close()
 
 

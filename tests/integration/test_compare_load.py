@@ -1,13 +1,10 @@
 """The load against targets whose truth is known: real HTTP servers in processes of their own."""
 
-import json
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +15,10 @@ import trustme
 from compare.measures.difference import between
 from compare.results import Results, Target, read
 from local.addresses import free_port
+from tests.support.scripted import scripted
 from tests.support.service import ROOT
 
 Start = Callable[[dict[str, Any]], str]
-
-
-@contextmanager
-def scripted(script: dict[str, Any]) -> Iterator[str]:
-    port = free_port("127.0.0.1")
-    command = [sys.executable, "tests/support/scripted_target.py", str(port), json.dumps(script)]
-    with subprocess.Popen(command, cwd=ROOT) as process:
-        try:
-            wait_for(port)
-            yield f"{'https' if 'certificate' in script else 'http'}://localhost:{port}"
-        finally:
-            process.kill()
-
-
-def wait_for(port: int) -> None:
-    for _ in range(400):
-        with suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        time.sleep(0.05)
-    raise TimeoutError(port)
 
 
 @pytest.fixture
