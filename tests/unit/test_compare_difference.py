@@ -54,7 +54,7 @@ def of_long_streams(seed: int) -> Target:
         for at in (due + np.cumsum(draw.normal(draw.normal(0.1, 0.01), 0.003, 100))).tolist():
             answer.feed(at, TOKEN)
         record.end(Outcome("whole", due, due, at, False, answer))
-    return record.target(60, None)
+    return record.target(60, usage=None, note=None)
 
 
 def found(changes: list[Change]) -> set[tuple[str | None, str]]:
