@@ -7,7 +7,6 @@ from typing import Any, LiteralString
 
 import msgspec
 
-from tests.support.headwater import until
 from tests.support.running_batches import PATIENCE, Batches, Told, model
 
 GOOD, OVERLOADED, BAD = 37, 8, 4
@@ -144,9 +143,43 @@ async def test_cancelled_among_its_items_it_stops_those_that_run(batches: Batche
 async def test_cancelled_while_it_waits_it_is_over_at_once(batches: Batches) -> None:
     id = await batches.create([model()], approval="before_release")
     await batches.becomes(id, "awaiting_approval")
-    await until(lambda: batches.rows("SELECT 1 FROM batches WHERE id = %s AND task_token IS NOT NULL", id), PATIENCE)
+    await batches.waits(id)
 
     await batches.post(id, "cancel")
     await batches.becomes(id, "cancelled")
     await batches.is_at_rest(id)
     assert (await batches.post(id, "approve", by=batches.approver)).status_code == 409
+
+
+async def test_a_spent_budget_pauses_it_and_a_raised_one_and_resume_finish_it(batches: Batches) -> None:
+    wanted = {"name": "poor", "scopes": ["completions"], "limits": {"total_budget": "0.000001"}}
+    key = (await batches.admin.post("/v1/keys", json=wanted)).json()
+    id = await batches.create(["claude-haiku-4-5"] * 3, key=key["secret"])
+    paused = await batches.becomes(id, "paused")
+    assert (paused["reason"], paused["items"]["succeeded"], paused["items"]["failed"]) == ("budget_exceeded", 0, 0)
+    await batches.waits(id)
+
+    raised = {"limits": {"total_budget": "10"}}
+    assert (await batches.admin.patch(f"/v1/keys/{key['id']}", json=raised)).status_code == 200
+    assert (await batches.post(id, "resume")).status_code == 200
+    batch = await batches.becomes(id, "completed")
+    assert batch["items"]["succeeded"] == 3
+    await batches.is_at_rest(id)
+
+
+async def test_tried_again_as_soon_as_it_is_approved_another_round_completes_it(batches: Batches) -> None:
+    good, bad = model(), model("500", times=1)
+    id = await batches.create([good, bad], approval="before_release")
+    assert (await batches.becomes(id, "awaiting_approval"))["items"]["failed"] == 1
+    await batches.waits(id)
+
+    # The first round's execution settles only now, when the batch is in its second.
+    assert (await batches.post(id, "approve", by=batches.approver)).status_code == 200
+    assert (await batches.post(id, "retry")).json()["round"] == 2
+    again = await batches.becomes(id, "awaiting_approval")
+    assert (again["items"]["succeeded"], again["round"]) == (2, 2)
+    await batches.waits(id)
+    assert (await batches.post(id, "approve", by=batches.approver)).status_code == 200
+    await batches.is_at_rest(id)
+    asked = Counter(request["body"]["model"] for request in await batches.upstream())
+    assert (asked[good], asked[bad]) == (1, 2)
