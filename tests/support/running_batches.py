@@ -43,22 +43,27 @@ class Told:
 
 @dataclass
 class Batches:
-    """`function` is by the Lambda front door, `beside` an instance of its own; `approver` may approve and no more."""
+    """`function` is by the Lambda front door, `beside` an instance of its own.
+
+    `approver` may approve and no more, `admin` makes keys and changes them.
+    """
 
     function: httpx.AsyncClient
     beside: httpx.AsyncClient
     approver: httpx.AsyncClient
+    admin: httpx.AsyncClient
     engine: Any
     run: dict[str, Any]
     launcher: psutil.Process
 
-    async def create(self, models: Sequence[str], **options: Any) -> str:
+    async def create(self, models: Sequence[str], *, key: str | None = None, **options: Any) -> str:
         """The id of a batch with an item for each of these models, called by their numbers from 1 on."""
+        by_key = {"authorization": f"Bearer {key}"} if key else None
         items = [
             {"custom_id": str(n), "request": {"model": asked, "input": "Hello.", "max_tokens": 500}}
             for n, asked in enumerate(models, 1)
         ]
-        response = await self.beside.post(_PATH, json={"items": items, "parallelism": 4, **options})
+        response = await self.beside.post(_PATH, json={"items": items, "parallelism": 4, **options}, headers=by_key)
         assert response.status_code == 201, response.text
         id: str = response.json()["id"]
         return id
@@ -74,6 +79,11 @@ class Batches:
 
     async def results(self, id: str) -> httpx.Response:
         return await self.beside.get(f"{_PATH}/{id}/results")
+
+    async def waits(self, id: str) -> None:
+        """Return when the engine waits for an answer."""
+        waiting: LiteralString = "SELECT 1 FROM batches WHERE id = %s AND task_token IS NOT NULL"
+        await until(lambda: bool(self.rows(waiting, id)), PATIENCE)
 
     async def becomes(self, id: str, *statuses: str) -> dict[str, Any]:
         """The batch, once it is one of these."""
@@ -114,14 +124,15 @@ class Batches:
         with Postgres.connect(self.run["database_url"]) as conn:
             return conn.execute(query, parameters).fetchall()
 
-    def execution(self, id: str) -> str:
+    def execution(self, id: str, round: int) -> str:
         arn = self.run["workflow"].replace(":stateMachine:", ":execution:")
-        status: str = self.engine.describe_execution(executionArn=f"{arn}:{id}-1")["status"]
+        status: str = self.engine.describe_execution(executionArn=f"{arn}:{id}-{round}")["status"]
         return status
 
     async def is_at_rest(self, id: str) -> None:
-        """Return when nothing of it runs any more: no execution, no completion, no request, and no row is open."""
-        await until(lambda: self.execution(id) == "SUCCEEDED", PATIENCE)
+        """Return when nothing of it runs any more: no round's execution, no completion, no request, no open row."""
+        rounds = range(1, (await self.get(id))["round"] + 1)
+        await until(lambda: all(self.execution(id, round) == "SUCCEEDED" for round in rounds), PATIENCE)
         await until(lambda: not self.rows(_OPEN, id), PATIENCE)
         async with asyncio.timeout(PATIENCE):
             while any(_is_open(request) for request in await self.upstream()):  # noqa: ASYNC110 - nobody tells
@@ -160,11 +171,11 @@ async def opened(whole: Launched, beside: Launched) -> AsyncIterator[Batches]:
         aws_access_key_id="local",
         aws_secret_access_key="local",
     )
-    async with httpx.AsyncClient(base_url=beside.run["url"], headers={"x-api-key": run["admin_key"]}) as admin:
-        approving = {"authorization": f"Bearer {await make_key(admin, 'batches:approve')}"}
     async with (
+        httpx.AsyncClient(base_url=beside.run["url"], headers={"x-api-key": run["admin_key"]}, timeout=30) as admin,
         httpx.AsyncClient(base_url=run["url"], headers=by_key, timeout=60) as function,
         httpx.AsyncClient(base_url=beside.run["url"], headers=by_key, timeout=30) as other,
-        httpx.AsyncClient(base_url=beside.run["url"], headers=approving, timeout=30) as approver,
+        httpx.AsyncClient(base_url=beside.run["url"], timeout=30) as approver,
     ):
-        yield Batches(function, other, approver, engine, run, psutil.Process(whole.process.pid))
+        approver.headers["authorization"] = f"Bearer {await make_key(admin, 'batches:approve')}"
+        yield Batches(function, other, approver, admin, engine, run, psutil.Process(whole.process.pid))

@@ -7,15 +7,16 @@ from typing import Any, LiteralString
 
 import msgspec
 
-from tests.support.headwater import until
 from tests.support.running_batches import PATIENCE, Batches, Told, model
 
 GOOD, OVERLOADED, BAD = 37, 8, 4
 PARALLELISM = 4
+# Of all that was admitted, also what an item left behind when it was refused.
 _USED: LiteralString = """
-    SELECT c.model, i.status, l.settled_at IS NOT NULL, l.estimated, l.input_tokens, l.output_tokens
-    FROM batch_items i JOIN completions c ON c.id = i.completion_id JOIN ledger l ON l.completion_id = c.id
-    WHERE i.batch_id = %s
+    SELECT coalesce(c.model, l.model), c.id = l.completion_id, l.settled_at IS NOT NULL, l.estimated,
+           coalesce(l.input_tokens, 0), coalesce(l.output_tokens, 0)
+    FROM completions c FULL JOIN ledger l ON l.completion_id = c.id
+    WHERE coalesce(c.model, l.model) = ANY(%s)
 """
 
 
@@ -57,7 +58,9 @@ async def test_fifty_items_with_overload_failures_and_a_killed_process_come_to_t
     succeeded = [asked[int(line["custom_id"]) - 1] for line in lines if line["status"] == "succeeded"]
     assert begun.keys() >= {long, *succeeded}
     assert set(begun.values()) == {1}, "one request for each that reached its first event"
-    _check_ledger(batches.rows(_USED, id), {r["body"]["model"]: r["usage"] for r in await batches.upstream()})
+    lost = {asked[int(line["custom_id"]) - 1] for line in killed}
+    requests = [request for request in await batches.upstream() if request["body"]["model"] in asked]
+    _check_ledger(batches.rows(_USED, asked), requests, lost)
     one, other = [task.result() for task in watching]
     _check_watched(one, id, batches)
     assert one == other
@@ -82,13 +85,20 @@ async def _begun(batches: Batches, models: list[str]) -> Counter[str]:
     return Counter(request["body"]["model"] for request in asked if request["status"] == 200 and request["events_sent"])
 
 
-def _check_ledger(rows: list[Any], told: dict[str, Any]) -> None:
-    """It is what the upstream says; of what was lost in the middle it is an estimate, and says so."""
-    for asked, status, settled, estimated, input_tokens, output_tokens in rows:
-        assert settled, asked
-        if status == "succeeded":
-            assert not estimated
-            assert (input_tokens, output_tokens) == (told[asked]["input_tokens"], told[asked]["output_tokens"])
+def _check_ledger(rows: list[Any], requests: list[dict[str, Any]], lost: set[str]) -> None:
+    """A row for each completion, and for each request of the upstream, whose own usage they add up to.
+
+    Of what was `lost` in the middle it is an estimate, and says so.
+    """
+    assert all(both and settled for _, both, settled, *_ in rows)
+    assert {model for model, _, _, estimated, *_ in rows if estimated} <= lost
+    whole = [row for row in rows if row[0] not in lost]
+    asked = [request for request in requests if request["body"]["model"] not in lost]
+    assert Counter(row[0] for row in whole) == Counter(request["body"]["model"] for request in asked)
+    assert len(whole) >= GOOD + OVERLOADED * 3 + BAD - len(lost) * 3
+    told = [request["usage"] for request in asked if request["status"] == 200]
+    for at, name in ((4, "input_tokens"), (5, "output_tokens")):
+        assert sum(row[at] for row in whole) == sum(usage[name] for usage in told) > 0
 
 
 def _check_watched(events: list[Told], id: str, batches: Batches) -> None:
@@ -144,9 +154,43 @@ async def test_cancelled_among_its_items_it_stops_those_that_run(batches: Batche
 async def test_cancelled_while_it_waits_it_is_over_at_once(batches: Batches) -> None:
     id = await batches.create([model()], approval="before_release")
     await batches.becomes(id, "awaiting_approval")
-    await until(lambda: batches.rows("SELECT 1 FROM batches WHERE id = %s AND task_token IS NOT NULL", id), PATIENCE)
+    await batches.waits(id)
 
     await batches.post(id, "cancel")
     await batches.becomes(id, "cancelled")
     await batches.is_at_rest(id)
     assert (await batches.post(id, "approve", by=batches.approver)).status_code == 409
+
+
+async def test_a_spent_budget_pauses_it_and_a_raised_one_and_resume_finish_it(batches: Batches) -> None:
+    wanted = {"name": "poor", "scopes": ["completions"], "limits": {"total_budget": "0.000001"}}
+    key = (await batches.admin.post("/v1/keys", json=wanted)).json()
+    id = await batches.create(["claude-haiku-4-5"] * 3, key=key["secret"])
+    paused = await batches.becomes(id, "paused")
+    assert (paused["reason"], paused["items"]["succeeded"], paused["items"]["failed"]) == ("budget_exceeded", 0, 0)
+    await batches.waits(id)
+
+    raised = {"limits": {"total_budget": "10"}}
+    assert (await batches.admin.patch(f"/v1/keys/{key['id']}", json=raised)).status_code == 200
+    assert (await batches.post(id, "resume")).status_code == 200
+    batch = await batches.becomes(id, "completed")
+    assert batch["items"]["succeeded"] == 3
+    await batches.is_at_rest(id)
+
+
+async def test_tried_again_as_soon_as_it_is_approved_another_round_completes_it(batches: Batches) -> None:
+    good, bad = model(), model("500", times=1)
+    id = await batches.create([good, bad], approval="before_release")
+    assert (await batches.becomes(id, "awaiting_approval"))["items"]["failed"] == 1
+    await batches.waits(id)
+
+    # The first round's execution settles only now, when the batch is in its second.
+    assert (await batches.post(id, "approve", by=batches.approver)).status_code == 200
+    assert (await batches.post(id, "retry")).json()["round"] == 2
+    again = await batches.becomes(id, "awaiting_approval")
+    assert (again["items"]["succeeded"], again["round"]) == (2, 2)
+    await batches.waits(id)
+    assert (await batches.post(id, "approve", by=batches.approver)).status_code == 200
+    await batches.is_at_rest(id)
+    asked = Counter(request["body"]["model"] for request in await batches.upstream())
+    assert (asked[good], asked[bad]) == (1, 2)
