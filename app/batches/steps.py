@@ -214,7 +214,7 @@ async def _refused(conn: Connection, batch: Batch, position: int, refused: Refus
     item = await items.get(conn, batch.id, position)
     if item is None or (item.waits >= _MOST_WAITS and not refused.ours):
         return await _failed(conn, batch, position, refused.error)
-    if refused.attached or item.completion_id is None:  # else another step has begun it meanwhile
+    if item.completion_id == refused.completion:  # else another step has begun it anew meanwhile
         await items.move(conn, batch.id, [position], ["running"], "queued")
         await items.note_wait(conn, batch.id, position, _MOST_OF_OURS if refused.ours else _MOST_WAITS)
     seconds = max(1, min(refused.seconds, math.ceil(batch.seconds_left)))
