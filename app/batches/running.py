@@ -13,8 +13,8 @@ from uuid import UUID
 import msgspec
 
 from app.completions.service import Completions
-from app.domain.completion import CompletionRequest, Idempotency
-from app.domain.errors import AppError, BudgetExceeded, PermissionDenied, RateLimited, Unavailable
+from app.domain.completion import CompletionRequest, Idempotency, Status
+from app.domain.errors import AppError, BudgetExceeded, Gone, PermissionDenied, RateLimited, Unavailable
 from app.domain.events import Error, parse
 from app.domain.principal import Principal, Scope
 from app.domain.told_error import ToldError
@@ -99,6 +99,8 @@ async def run(
         id, source = await _source(completions, principal, asked, attach)
     except BudgetExceeded:
         return OverBudget()
+    except Gone as exc:
+        return await _kept(completions, principal, asked, exc)
     except AppError as exc:
         ours = isinstance(exc, (RateLimited, Unavailable)) and exc.should_retry is not False
         return _ended(
@@ -123,6 +125,16 @@ async def _source(
     answer = await completions.create(principal, asked.idempotent)
     await attach(answer.id)
     return answer.id, answer.reading()
+
+
+async def _kept(completions: Completions, principal: Principal, asked: Run, gone: Gone) -> Outcome:
+    """Behind a long pause its log may be gone. What it came to is kept for longer."""
+    assert asked.completion_id is not None
+    row = await completions.get(principal, asked.completion_id)
+    if row.status == Status.COMPLETED:
+        return Succeeded()
+    error = ToldError(msgspec.json.decode(row.error, type=Error)) if row.error is not None else gone
+    return _ended(error, asked.waits, begun=True, completion=row.id)
 
 
 async def _followed(id: UUID, source: AbstractContextManager[Log], waits: int) -> Outcome:
