@@ -142,7 +142,7 @@ async def retry(id: BatchId, caller: Caller, batches: BatchesDep) -> Response:
 
 @router.post("/{batch_id}/resume", summary="Go on with a paused batch")
 async def resume(id: BatchId, caller: Caller, batches: BatchesDep) -> Response:
-    """After a budget was raised. A paused batch also looks by itself, every hour."""
+    """After a budget was raised. A paused batch also looks by itself, every six hours."""
     return _answer(await batches.resume(caller, id))
 
 

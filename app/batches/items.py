@@ -55,8 +55,11 @@ _RENEW: LiteralString = (
 )
 _CANCEL_COMPLETIONS: LiteralString = (
     "UPDATE completions SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp())"
-    " WHERE tenant = %(tenant)s AND status = 'streaming' AND id = ANY (ARRAY("
+    " WHERE id = ANY (ARRAY("
+    # In one order, as whoever else locks several.
+    " SELECT id FROM completions WHERE tenant = %(tenant)s AND status = 'streaming' AND id = ANY (ARRAY("
     " SELECT completion_id FROM batch_items WHERE batch_id = %(batch)s AND status IN ('queued', 'running')))"
+    " ORDER BY id FOR UPDATE))"
 )
 _ANY_RUNNING: LiteralString = "SELECT running > 0 FROM batches WHERE id = %(batch)s"
 _RESULTS: LiteralString = (

@@ -13,8 +13,8 @@ from uuid import UUID
 import msgspec
 
 from app.completions.service import Completions
-from app.domain.completion import CompletionRequest, Idempotency
-from app.domain.errors import AppError, BudgetExceeded, PermissionDenied, RateLimited, Unavailable
+from app.domain.completion import CompletionRequest, Idempotency, Status
+from app.domain.errors import AppError, BudgetExceeded, Gone, PermissionDenied, RateLimited, Unavailable
 from app.domain.events import Error, parse
 from app.domain.principal import Principal, Scope
 from app.domain.told_error import ToldError
@@ -47,13 +47,13 @@ class Stopped(msgspec.Struct, frozen=True):
 class Refused(msgspec.Struct, frozen=True):
     """Nothing has begun, and it may be tried again after so many seconds.
 
-    `attached` says that it had got as far as a completion, which has ended with nothing; `ours` that it was a limit of
-    the key or of this installation, and no upstream's.
+    `completion` is as far as it had got, which has ended with nothing; `ours` says that it was a limit of the key or of
+    this installation, and no upstream's.
     """
 
     error: AppError
     seconds: int
-    attached: bool
+    completion: UUID | None
     ours: bool
 
 
@@ -96,34 +96,48 @@ async def run(
 ) -> Outcome:
     """Begin the item's completion, or find it again, and be there until it ends; `attach` is told which it is."""
     try:
-        source = await _source(completions, principal, asked, attach)
+        id, source = await _source(completions, principal, asked, attach)
     except BudgetExceeded:
         return OverBudget()
+    except Gone as exc:
+        return await _kept(completions, principal, asked, exc)
     except AppError as exc:
         ours = isinstance(exc, (RateLimited, Unavailable)) and exc.should_retry is not False
-        return _ended(exc, asked.waits, begun=not ours and exc.code not in _BUSY, attached=False, ours=ours)
+        return _ended(
+            exc, asked.waits, begun=not ours and exc.code not in _BUSY, completion=asked.completion_id, ours=ours
+        )
     try:
         async with asyncio.timeout(ends_by + _LAST_WORDS - time.time()):
-            return await _followed(source, asked.waits)
+            return await _followed(id, source, asked.waits)
     except TimeoutError:
         return Lasts()
 
 
 async def _source(
     completions: Completions, principal: Principal, asked: Run, attach: Callable[[UUID], Awaitable[None]]
-) -> AbstractContextManager[Log]:
+) -> tuple[UUID, AbstractContextManager[Log]]:
     if Scope.COMPLETIONS not in principal.scopes:
         raise PermissionDenied("This key lacks the scope `completions`.", code="missing_scope")
     if asked.completion_id is not None:
         source = await completions.log(principal, asked.completion_id, 0)
         assert source is not None  # there is no end at position 0
-        return source
+        return asked.completion_id, source
     answer = await completions.create(principal, asked.idempotent)
     await attach(answer.id)
-    return answer.reading()
+    return answer.id, answer.reading()
 
 
-async def _followed(source: AbstractContextManager[Log], waits: int) -> Outcome:
+async def _kept(completions: Completions, principal: Principal, asked: Run, gone: Gone) -> Outcome:
+    """Behind a long pause its log may be gone. What it came to is kept for longer."""
+    assert asked.completion_id is not None
+    row = await completions.get(principal, asked.completion_id)
+    if row.status == Status.COMPLETED:
+        return Succeeded()
+    error = ToldError(msgspec.json.decode(row.error, type=Error)) if row.error is not None else gone
+    return _ended(error, asked.waits, begun=True, completion=row.id)
+
+
+async def _followed(id: UUID, source: AbstractContextManager[Log], waits: int) -> Outcome:
     with source as log:
         await log.wait_ended()
         events = log.after(0)
@@ -131,14 +145,14 @@ async def _followed(source: AbstractContextManager[Log], waits: int) -> Outcome:
     if not isinstance(end, Error):
         return Succeeded()
     error = ToldError(end)
-    return _ended(error, waits, begun=len(events) > 1 or error.code not in _BUSY, attached=True)
+    return _ended(error, waits, begun=len(events) > 1 or error.code not in _BUSY, completion=id)
 
 
-def _ended(error: AppError, waits: int, *, begun: bool, attached: bool, ours: bool = False) -> Outcome:
+def _ended(error: AppError, waits: int, *, begun: bool, completion: UUID | None, ours: bool = False) -> Outcome:
     """What may have begun is never asked of the upstream again: it may have been paid for."""
     if error.code == _CANCELLED:
         return Stopped()
-    return Failed(error) if begun else Refused(error, _wait(error, waits), attached, ours)
+    return Failed(error) if begun else Refused(error, _wait(error, waits), completion, ours)
 
 
 def _wait(error: AppError, waits: int) -> int:

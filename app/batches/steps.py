@@ -33,8 +33,9 @@ _NOTHING: Final[dict[str, Any]] = {"items": [], "parallelism": 1}
 _MOST_WAITS: Final = 100
 # Limits of our own make it wait until the deadline: they only make its waits longer, up to this count.
 _MOST_OF_OURS: Final = 10
-# Until a budget is looked at again that nobody said was raised: the month may have ended.
-_BUDGET_PAUSE: Final = 3600
+# Until a budget is looked at again that nobody said was raised: the month may have ended. Each pause is some 23 events
+# of the execution's history, which holds 25,000 (quotas of Step Functions): 90 days of pauses are a third of it.
+_BUDGET_PAUSE: Final = 6 * 3600
 # Until the engine tries again what it gave up.
 _BROKEN_PAUSE: Final = 30
 # Without a sign of life for so long, the engine begins the wait anew. The maintenance run gives one.
@@ -233,7 +234,7 @@ async def _refused(conn: Connection, batch: Batch, position: int, refused: Refus
     item = await items.get(conn, batch.id, position)
     if item is None or (item.waits >= _MOST_WAITS and not refused.ours):
         return await _failed(conn, batch, position, refused.error)
-    if refused.attached or item.completion_id is None:  # else another step has begun it meanwhile
+    if item.completion_id == refused.completion:  # else another step has begun it anew meanwhile
         await items.move(conn, batch.id, [position], ["running"], "queued")
         await items.note_wait(conn, batch.id, position, _MOST_OF_OURS if refused.ours else _MOST_WAITS)
     seconds = max(1, min(refused.seconds, math.ceil(batch.seconds_left)))

@@ -58,11 +58,7 @@ LIST: LiteralString = (
     " ORDER BY c.id DESC LIMIT %(limit)s"
 )
 BY_ID: LiteralString = (
-    "SELECT "
-    + COLUMNS
-    + ", c.request, c.content"
-    + BOOKED
-    + " WHERE c.id = ANY (%(ids)b::uuid[]) AND c.tenant = %(tenant)s"
+    "SELECT " + COLUMNS + ", c.content" + BOOKED + " WHERE c.id = ANY (%(ids)b::uuid[]) AND c.tenant = %(tenant)s"
 )
 CONTENTS: LiteralString = (
     "SELECT id, content FROM completions WHERE id = ANY (%(ids)b::uuid[]) AND tenant = %(tenant)s"
@@ -197,7 +193,7 @@ async def list_page(
 
 
 async def by_id(conn: Connection, tenant: Tenant, ids: Sequence[UUID], lease: float) -> dict[UUID, CompletionRow]:
-    """Those that there are, with their contents."""
+    """Those that there are, with their contents and without their requests."""
     async with conn.cursor(row_factory=class_row(CompletionRow)) as cursor:
         await cursor.execute(BY_ID, {"tenant": tenant, "ids": list(ids), "lease": timedelta(seconds=lease)})
         return {row.id: row for row in await cursor.fetchall()}

@@ -22,10 +22,13 @@ _CLAIMED: LiteralString = """
 
 _FORGET: LiteralString = "DELETE FROM idempotency_keys WHERE resource = %(resource)s"
 
+# Items of batches have keys of their own (`batch:<id>:…`): what they began is found by them for as long as those last.
 _DELETE_OLD: LiteralString = """
     DELETE FROM idempotency_keys WHERE (tenant, key) IN (
         SELECT tenant, key FROM idempotency_keys
         WHERE created_at < clock_timestamp() - %(retention)s
+          AND (NOT starts_with(key, 'batch:') OR split_part(key, ':', 2) NOT IN (
+              SELECT id::text FROM batches WHERE finished_at IS NULL))
         ORDER BY created_at
         LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED

@@ -184,7 +184,7 @@ async def test_a_spent_budget_pauses_the_batch_until_it_is_raised(function: Func
     secret = {"authorization": f"Bearer {key['secret']}"}
     body = {"items": items("claude-haiku-4-5", "claude-haiku-4-5")}
     id = (await function.front.post(PATH, json=body, headers=of_caller() | secret)).json()["id"]
-    assert await function.run(id) == {"next": "pause", "seconds": 3600}
+    assert await function.run(id) == {"next": "pause", "seconds": 6 * 3600}
     batch = await function.get(id)
     assert (batch["status"], batch["reason"], batch["items"]["queued"]) == ("paused", "budget_exceeded", 2)
     token = await function.wait(id)

@@ -113,6 +113,39 @@ async def test_a_batch_that_has_just_been_started_is_not_looked_at(function: Fun
     assert function.rows("SELECT started, looked_at > %s FROM batches WHERE id = %s", before, id) == [(True, True)]
 
 
+async def test_what_an_item_began_is_known_for_as_long_as_the_batch_lasts(function: Function) -> None:
+    id = await function.create(asked := model(tokens=2))
+    await function.step("plan", id)
+    await function.item(id)
+    old = "UPDATE idempotency_keys SET created_at = created_at - interval '2 days' WHERE starts_with(key, %s)"
+    function.execute(old, f"batch:{id}")
+    await function.maintain()
+    running_again = "UPDATE batch_items SET status = 'running', completion_id = NULL WHERE batch_id = %s"
+    function.execute(running_again, id)
+    function.execute("UPDATE batches SET running = 1, succeeded = 0 WHERE id = %s", id)
+    assert await function.item(id) == {"outcome": "done"}
+    assert await function.step("settle", id) == {"next": "end"}
+    assert len(function.asked(asked)) == 1
+    await function.maintain()
+    assert function.rows("SELECT FROM idempotency_keys WHERE starts_with(key, %s)", f"batch:{id}") == []
+
+
+async def test_an_item_whose_log_is_gone_is_what_its_completion_came_to(function: Function) -> None:
+    id = await function.create(model(tokens=2), model("error-mid"))
+    await function.step("plan", id)
+    before = "SELECT status, error FROM batch_items WHERE batch_id = %s ORDER BY position"
+    for position in (1, 2):
+        await function.item(id, position)
+    ended = function.rows(before, id)
+    function.execute("UPDATE batch_items SET status = 'running', error = NULL WHERE batch_id = %s", id)
+    function.execute("UPDATE batches SET running = 2, succeeded = 0, failed = 0 WHERE id = %s", id)
+    function.execute("DELETE FROM completion_logs")
+    for position in (1, 2):
+        assert await function.item(id, position) == {"outcome": "done"}
+    assert [status for status, _ in ended] == ["succeeded", "failed"]
+    assert function.rows(before, id) == ended
+
+
 async def test_old_batches_are_deleted_with_all_they_have(function: Function) -> None:
     id = await function.create(model(tokens=1))
     await function.run(id)
