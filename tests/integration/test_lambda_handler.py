@@ -83,6 +83,7 @@ STREAMS: Final = {
     "useChat": ("POST", "/api/chat", {"id": "a", "messages": [{"id": "1", "role": "user", "parts": []}]}),
     "useChat, again": ("GET", "/api/chat/a/stream", None),
     "reading on": ("GET", "/v1/completions/01a21ab7-c7b4-7db2-a12b-af91101b24a1/stream", None),
+    "watching a batch": ("GET", "/v1/batches/01a21ab7-c7b4-7db2-a12b-af91101b24a1/stream", None),
     "reading a response on": ("GET", "/v1/responses/resp_1?stream=true", None),
 }
 
