@@ -105,6 +105,7 @@ SUBJECT: Final = Subject(
                 _NO_BATCH,
                 _RUNNING,
                 Conflict("The results of this batch were not approved.", code="not_approved"),
+                errors.INVALID,
             ],
         ),
         "stream_batch": Operation(

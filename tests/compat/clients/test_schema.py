@@ -5,6 +5,7 @@ the same in every run, but for the ids that the service made.
 """
 
 import asyncio
+import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,7 @@ from schemathesis.schemas import BaseSchema
 from app.completions.schemas import MAX_TOKENS
 from app.domain.ids import uuid7
 from tests.conftest import LOGS
+from tests.support.aws import MACHINE, running_aws
 from tests.support.headwater import Headwater, frames, running
 from tests.support.openapi import Operations, document
 from tests.support.postgres import Postgres
@@ -34,6 +36,7 @@ OPERATIONS: Final = Operations(document())
 # number is not whole if it is written with a point, which a schema cannot tell.
 REFUSED_FOR_THEIR_MEANING: Final = (
     "create_completion",
+    "create_batch",
     "stream_completion",
     "create_message",
     "count_tokens",
@@ -66,7 +69,10 @@ def _bodies(kind: str) -> Iterator[Any]:
         sent, answered = [operation.get("requestBody", {})], operation["responses"].values()
         for body in sent if kind == "request" else answered:
             for type, media in body.get("content", {}).items():
-                if "json" in type:
+                if type == "application/jsonl":
+                    for number, line in enumerate(media["example"].splitlines()):
+                        yield pytest.param(media["schema"], json.loads(line), id=f"{id}-{number}")
+                elif "json" in type:
                     examples = media.get("examples") or {"": {"value": media["example"]}}
                     for name, example in examples.items():
                         yield pytest.param(media["schema"], example["value"], id=f"{id}-{name}")
@@ -192,8 +198,10 @@ def _called(schema: BaseSchema) -> tuple[Counter[str], list[str]]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def headwater(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Headwater]:
     folder = tmp_path_factory.mktemp("service")
-    async with running(postgres, folder, max_retries=0, total_timeout=30, log_level="WARNING") as running_one:
-        yield running_one
+    with running_aws() as aws:  # an engine for batches, which only takes notice of them
+        chosen: dict[str, Any] = {"max_retries": 0, "total_timeout": 30, "log_level": "WARNING", "workflow": MACHINE}
+        async with running(postgres, folder, environment=aws.environment, **chosen) as running_one:
+            yield running_one
 
 
 @pytest.fixture(autouse=True)
@@ -206,10 +214,11 @@ def _show_log(request: pytest.FixtureRequest) -> None:
 async def test_nothing_is_answered_that_the_document_does_not_tell(headwater: Headwater) -> None:
     service = headwater.service
     async with headwater.client(service.admin_key) as admin:
-        key = await make_key(admin, "admin", "completions", "conversations", tenant="fuzz")
+        key = await make_key(admin, "admin", "completions", "conversations", "batches:approve", tenant="fuzz")
         (listed,) = (await admin.get("/v1/keys", params={"tenant": "fuzz"})).json()["data"]
     calls, faults = await asyncio.to_thread(_run, service.url, key, listed["id"])
-    assert not faults, "\n\n".join(faults[:20])
+    kinds = Counter(fault.partition("\n")[0] for fault in faults)
+    assert not faults, "\n\n".join([*(f"{number} x {kind}" for kind, number in kinds.items()), *faults[:20]])
     assert len(calls) == len(OPERATIONS.routes)
     assert service.process.poll() is None
     assert "unhandled error" not in service.log.read_text()
