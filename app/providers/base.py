@@ -1,6 +1,6 @@
 """What a provider is: somebody who streams canonical events."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -31,6 +31,13 @@ class ProviderStream(Protocol):
 
         Raises:
             UpstreamError: the connection broke, stayed silent for too long or brought something else than events.
+        """
+
+    async def pour(self, take: Callable[[list[bytes]], bool]) -> bool:
+        """Give `take` what `read` would give, read by read, until it answers True; False if the body ends before.
+
+        Raises:
+            UpstreamError: as `read`, and whatever `take` raises.
         """
 
     async def aclose(self, *, at_end: bool = False) -> None:

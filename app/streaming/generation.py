@@ -257,13 +257,12 @@ class Generation:
     async def _read(self, opened: Opened) -> bool:
         """Take every read; False if the body ended before the message had stopped."""
         with Watchdog(self._settings.idle_timeout, self._silent) as watchdog:
-            datas = opened.first
-            while datas:
-                if self._take(datas):
-                    return True
-                datas = await opened.stream.read()
+
+            def take(datas: Sequence[bytes]) -> bool:
                 watchdog.touch()
-        return False
+                return self._take(datas)
+
+            return take(opened.first) or await opened.stream.pour(take)
 
     def _silent(self) -> None:
         self.stop(UpstreamTimeout("The upstream was silent for too long."))

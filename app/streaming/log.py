@@ -2,14 +2,15 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 
 from app.domain.events import Event
 
 
 class Log:
-    """An append-only list of events with readers that wait for it to grow.
+    """An append-only list of events, with readers that it calls, or that wait, when it grows.
 
     Positions are 1, 2, 3, …; only the terminal event may lie further on: an interrupted log ends beyond every position
     that a reader can have seen before the instance was lost.
@@ -17,18 +18,21 @@ class Log:
 
     def __init__(self) -> None:
         self._events: list[Event] = []
+        self._called: list[Callable[[], None]] = []
         self._waiters: list[asyncio.Future[None]] = []
         # The position of the newest event, 0 before the first.
         self.last_seq = 0
         self.ended = False
 
     def append(self, events: Sequence[Event], *, end: bool = False) -> None:
-        """Add events and wake all readers; with `end` the last of them is the terminal event."""
+        """Add events and tell all readers; with `end` the last of them is the terminal event."""
         assert not self.ended
         self._events += events
         if events:
             self.last_seq = events[-1].seq
         self.ended = end
+        for grown in self._called:
+            grown()
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -41,6 +45,15 @@ class Log:
         if self.ended and seq < self.last_seq:
             return self._events[-1:]
         return []
+
+    @contextmanager
+    def calling(self, grown: Callable[[], None]) -> Iterator[None]:
+        """Have `grown`, which must not raise, called at each `append`."""
+        self._called.append(grown)
+        try:
+            yield
+        finally:
+            self._called.remove(grown)
 
     def changed(self) -> asyncio.Future[None]:
         """Done at the next `append`. A caller that stops waiting cancels it or sets its result."""

@@ -56,6 +56,12 @@ class Upstream:
             raise read
         return list(read or ())
 
+    async def pour(self, take: Callable[[list[bytes]], bool]) -> bool:
+        while read := await self.read():
+            if take(read):
+                return True
+        return False
+
     async def aclose(self, *, at_end: bool = False) -> None:
         self.closed += 1
 

@@ -113,6 +113,66 @@ async def test_a_body_is_handed_on_as_it_comes() -> None:
         await response.aclose()
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+async def test_a_body_is_poured_as_it_comes_until_it_ends(pause: float) -> None:
+    """Also what has come before."""
+    poured: list[bytes] = []
+
+    def sink(body: bytes) -> bool:
+        poured.append(body)
+        return False
+
+    parts = (HEAD + chunk(b"one"), chunk(b"two"), chunk(b"three") + LAST)
+    async with serving(answers(*parts, pause=pause)) as server, connecting() as (client, _):
+        for _ in range(2):
+            response, connection = await opened(client, server.url)
+            poured.clear()
+            assert not await connection.pour(sink)
+            assert b"".join(poured) == b"onetwothree"
+            await response.aclose()
+        assert server.connections == 1
+
+
+async def test_who_has_had_enough_is_given_no_more() -> None:
+    poured: list[bytes] = []
+
+    def sink(body: bytes) -> bool:
+        poured.append(body)
+        return body == b"two"
+
+    parts = (HEAD + chunk(b"one"), chunk(b"two"), chunk(b"three"), LAST)
+    async with serving(answers(*parts, pause=0.05)) as server, connecting() as (client, _):
+        _, connection = await opened(client, server.url)
+        assert await connection.pour(sink)
+        await asyncio.sleep(0.1)
+        assert poured == [b"one", b"two"]
+        assert await connection.read() == b"three"
+
+
+async def test_a_sink_that_fails_ends_the_pouring_with_its_own_error() -> None:
+    def sink(body: bytes) -> bool:
+        raise ZeroDivisionError
+
+    async with serving(answers(HEAD + chunk(b"one"))) as server, connecting() as (client, _):
+        _, connection = await opened(client, server.url)
+        with pytest.raises(ZeroDivisionError):
+            await connection.pour(sink)
+
+
+async def test_a_connection_that_breaks_ends_the_pouring_once_what_came_was_given() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(HEAD + chunk(b"one"))
+        await writer.drain()
+
+    poured: list[bytes] = []
+    async with serving(answer) as server, connecting() as (client, _):
+        _, connection = await opened(client, server.url)
+        with pytest.raises(httpx2.ReadError):
+            await connection.pour(lambda body: poured.append(body) is not None)
+        assert poured == [b"one"]
+
+
 async def test_one_connection_serves_requests_that_follow_one_another() -> None:
     async with serving(answers(HEAD + chunk(b"x") + LAST)) as server, connecting() as (client, _):
         for _ in range(3):

@@ -1,7 +1,7 @@
 """The response of the hot path, driven without a server: a log, and a client's receive and send."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -229,6 +229,82 @@ async def test_a_client_that_takes_nothing_is_dropped() -> None:
         reading.client.taking.clear()
         reading.log.append(events(1), end=True)
     assert not reading.client.ended
+
+
+async def test_a_client_that_is_slow_gets_all_of_it_in_order() -> None:
+    reading = Reading()
+    async with asyncio.timeout(3), asyncio.TaskGroup() as tasks:
+        tasks.create_task(reading.run())
+        await reading.until(lambda: bool(reading.client.chunks))
+        reading.client.taking.clear()
+        for seq in (1, 2, 3):
+            reading.log.append(events(seq))
+            await asyncio.sleep(0.01)
+        assert reading.client.chunks == [KEEPALIVE]
+        reading.client.taking.set()
+        await reading.until(lambda: len(reading.client.chunks) == 3)
+        reading.log.append(events(4), end=True)
+    assert reading.client.chunks == [KEEPALIVE, frames(1), frames(2, 3), frames(4)]
+
+
+async def test_a_log_that_grows_is_written_from_within_its_append() -> None:
+    """A wake-up in between would cost as much as the event."""
+    reading = Reading()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(reading.run())
+        await reading.until(lambda: bool(reading.client.chunks))
+        reading.log.append(events(1))
+        assert reading.client.chunks == [KEEPALIVE, frames(1)]
+        reading.log.append(events(2), end=True)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_server_that_fails_to_send_fails_that_reader_alone(*, waits: bool) -> None:
+    class Failing(Client):
+        async def send(self, message: Message) -> None:
+            await super().send(message)
+            if b"1" in message.get("body", b""):
+                if waits:
+                    await asyncio.sleep(0.01)
+                raise ConnectionResetError
+
+    broken, whole = Reading(), Reading()
+    broken.client, broken.log = Failing(), whole.log
+    encoder = PlainEncoder()
+    async with asyncio.timeout(3), asyncio.TaskGroup() as tasks:
+        reader = tasks.create_task(_failure_of(broken.run(encoder=encoder)))
+        tasks.create_task(whole.run())
+        await whole.until(lambda: bool(whole.client.chunks and broken.client.chunks))
+        whole.log.append(events(1, type="x", data=b'{"type":"x"}'))
+        whole.log.append(events(2), end=True)
+    assert isinstance(reader.result(), ConnectionResetError)
+    assert whole.client.ended
+    assert broken.readers == 0
+
+
+async def _failure_of(running: Awaitable[None]) -> Exception | None:
+    try:
+        await running
+    except Exception as exc:
+        return exc
+    return None
+
+
+async def test_an_encoder_that_breaks_later_fails_that_reader_alone() -> None:
+    class Breaking(PlainEncoder):
+        def encode(self, events: Sequence[Event]) -> bytes:
+            raise ZeroDivisionError
+
+    broken, whole = Reading(), Reading()
+    broken.log = whole.log
+    async with asyncio.timeout(3), asyncio.TaskGroup() as tasks:
+        reader = tasks.create_task(_failure_of(broken.run(encoder=Breaking())))
+        tasks.create_task(whole.run())
+        await whole.until(lambda: bool(whole.client.chunks and broken.client.chunks))
+        whole.log.append(events(1))
+        whole.log.append(events(2), end=True)
+    assert isinstance(reader.result(), ZeroDivisionError)
+    assert whole.client.body == KEEPALIVE + frames(1, 2)
 
 
 async def test_a_stored_log_is_taken_a_part_at_a_time_and_others_have_their_turn() -> None:

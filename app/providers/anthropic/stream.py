@@ -1,6 +1,7 @@
 """The body of one streamed answer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -41,16 +42,35 @@ class AnthropicStream:
             self._chunk = partial(anext, response.http_response.aiter_bytes(), b"")
 
     async def read(self) -> list[bytes]:
-        try:
+        with _errors_as_ours():
             while chunk := await self._chunk():
                 if events := self._decoder.feed(chunk):
                     return events
-        except (httpx2.HTTPError, OSError) as exc:
-            raise connection_error(exc) from exc
         return []
+
+    async def pour(self, take: Callable[[list[bytes]], bool]) -> bool:
+        def sink(chunk: bytes) -> bool:
+            events = self._decoder.feed(chunk)
+            return bool(events) and take(events)
+
+        with _errors_as_ours():
+            if self._connection is not None:
+                return await self._connection.pour(sink)
+            while chunk := await self._chunk():
+                if sink(chunk):
+                    return True
+        return False
 
     async def aclose(self, *, at_end: bool = False) -> None:
         if at_end and self._connection is not None:
             self._connection.leave(at_end=True)
         else:
             await self._response.close()
+
+
+@contextmanager
+def _errors_as_ours() -> Iterator[None]:
+    try:
+        yield
+    except (httpx2.HTTPError, OSError) as exc:
+        raise connection_error(exc) from exc

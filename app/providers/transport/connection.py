@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from typing import Final, Protocol, cast
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
 
 import httptools
 import httpx2
@@ -29,7 +30,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._loop = asyncio.get_running_loop()
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[Any] | None = None
+        self._sink: Callable[[bytes], bool] | None = None
         self._lost: Exception | None = None
         self._writable = True
         self._timer: asyncio.TimerHandle | None = None
@@ -97,8 +99,27 @@ class Connection(asyncio.Protocol):
                 return b""
             if self._lost:
                 raise self._lost
-            self._waiter = self._loop.create_future()
-            await self._waiter
+            await self._change()
+        return self._take_body()
+
+    async def pour(self, sink: Callable[[bytes], bool]) -> bool:
+        """Give `sink` the body as it comes, until it answers True: it has had enough. False if the body ends before.
+
+        It is called where the socket is read, without a task that would have to wake up for it.
+
+        Raises:
+            httpx2.ReadError, httpx2.RemoteProtocolError, and whatever `sink` raises
+        """
+        self._sink = sink
+        self._waiter = self._loop.create_future()
+        self._changed()  # by what has come already
+        try:
+            enough: bool = await self._waiter
+            return enough
+        finally:
+            self._sink = None
+
+    def _take_body(self) -> bytes:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         if self._unread > _HIGH_WATER:
@@ -130,8 +151,23 @@ class Connection(asyncio.Protocol):
         await self._waiter
 
     def _changed(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._sink is not None:
+            self._hand_on(self._sink, self._waiter)
+        else:
             self._waiter.set_result(None)
+
+    def _hand_on(self, sink: Callable[[bytes], bool], poured: asyncio.Future[bool]) -> None:
+        try:
+            if self._body and sink(self._take_body()):
+                poured.set_result(True)
+            elif self._complete:
+                poured.set_result(False)
+            else:
+                self._check()
+        except Exception as exc:
+            poured.set_exception(exc)
 
     # -- asyncio.Protocol
 
