@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from operator import attrgetter
 from types import TracebackType
-from typing import LiteralString, Self
+from typing import Final, LiteralString, Self
 from uuid import UUID
 
 import msgspec
@@ -17,6 +17,9 @@ from app.db.pool import Pool
 from app.domain.events import Event
 from app.streaming.log import Log
 from app.streaming.polled_logs import PolledLogs
+
+# Events of one batch in one look: others have their turn between two.
+_PAGE: Final = 1000
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -36,7 +39,7 @@ _NEWS: LiteralString = """
     LEFT JOIN batches b ON b.id = w.id
     LEFT JOIN LATERAL (
         SELECT n.seq, n.type, n.data FROM batch_events n
-        WHERE n.batch_id = w.id AND n.seq > w.after ORDER BY n.seq LIMIT 1000
+        WHERE n.batch_id = w.id AND n.seq > w.after ORDER BY n.seq LIMIT %(page)s
     ) e ON true
     ORDER BY w.id, e.seq
 """
@@ -67,7 +70,10 @@ class Watch(PolledLogs):
         async with self._pool.connection() as conn:
             rows = await _news(conn, {id: log.last_seq for id, log in logs.items()})
         for id, group in groupby(rows, key=attrgetter("id")):
-            _take(logs[id], list(group))
+            told = list(group)
+            _take(logs[id], told)
+            if len(told) == _PAGE:
+                self._wake.set()  # there is more, and no need to wait for the tick
         return any(row.seq is not None for row in rows)
 
 
@@ -81,5 +87,5 @@ def _take(log: Log, rows: list[Told]) -> None:
 
 async def _news(conn: Connection, afters: dict[UUID, int]) -> list[Told]:
     async with conn.cursor(row_factory=class_row(Told)) as cursor:
-        await cursor.execute(_NEWS, {"ids": list(afters), "afters": list(afters.values())})
+        await cursor.execute(_NEWS, {"ids": list(afters), "afters": list(afters.values()), "page": _PAGE})
         return await cursor.fetchall()
