@@ -124,7 +124,7 @@ class Batches:
         return await self.get(principal, id)
 
     async def resume(self, principal: Principal, id: UUID) -> Batch:
-        """Go on after a pause.
+        """Go on after a pause: the next plan has it run.
 
         Raises:
             NotConfigured: there is no engine.
@@ -135,7 +135,7 @@ class Batches:
             batch = await _locked(conn, principal, id)
             if batch.status != "paused" or batch.ends_as is not None:
                 raise Conflict("The batch is not paused.", code="not_paused")
-            await repository.turn(conn, id, "running")
+            await repository.turn(conn, id, "queued")
         return await self._told(principal, id)
 
     async def approve(self, principal: Principal, id: UUID) -> Batch:

@@ -244,7 +244,8 @@ async def _refused(conn: Connection, batch: Batch, position: int, refused: Refus
 async def _next(conn: Connection, batch: Batch) -> dict[str, Any]:
     left = max(1, int(batch.seconds_left))
     if batch.unfinished:
-        if batch.status != "paused":  # the engine has given up on them
+        # One that is queued was paused and is resumed already: its wait is answered as soon as it begins.
+        if batch.status not in ("paused", "queued"):  # the engine has given up on them
             await repository.turn(conn, batch.id, "paused", "interrupted")
         over_budget = batch.status == "paused" and batch.reason == "budget_exceeded"
         return {"next": "pause", "seconds": min(left, _BUDGET_PAUSE if over_budget else _BROKEN_PAUSE)}

@@ -133,7 +133,7 @@ SUBJECT: Final = Subject(
         ),
         "resume_batch": Operation(
             endpoint=endpoints.resume,
-            answers=[Answer(description="The batch, which runs.", json=BatchOut)],
+            answers=[Answer(description="The batch, which is queued.", json=BatchOut)],
             errors=[_NO_BATCH, Conflict("The batch is not paused.", code="not_paused"), no_workflow()],
         ),
         "approve_batch": _changes(endpoints.approve, "The batch, whose results can be read.", _NOT_AWAITING),

@@ -1,10 +1,9 @@
-"""Reading the logs of other instances: one poll per tick, however many readers there are."""
+"""Reading the logs of other instances, as far as these have recorded them."""
 
 import asyncio
 import logging
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from itertools import groupby
 from operator import attrgetter
 from uuid import UUID
@@ -20,25 +19,21 @@ from app.observability import Worst
 from app.streaming import repository
 from app.streaming.interruption import LOST_AT_MOST, Interruption
 from app.streaming.log import Log
-from app.streaming.recorder import TRANSIENT
+from app.streaming.polled_logs import PolledLogs
 from app.streaming.repository import Connection, Followed
 from app.streaming.settlement import decompress, error_end
 
 _log = logging.getLogger(__name__)
 
 
-class Follower:
-    """Copies of remote logs, kept while somebody here reads them."""
+class Follower(PolledLogs):
+    """Copies of the logs of completions that other instances produce."""
 
     def __init__(self, pool: Pool, interruption: Interruption, settings: Settings) -> None:
+        super().__init__(settings)
         self._pool = pool
         self._interruption = interruption
         self._lease = settings.lease
-        self._tick = settings.follow_tick
-        self._slowest_tick = settings.follow_tick_max
-        self._logs: dict[UUID, Log] = {}
-        self._readers: dict[UUID, int] = {}
-        self._wake = asyncio.Event()
         self.lag = Worst()
         self._looked_at: float | None = None
 
@@ -46,42 +41,7 @@ class Follower:
     def following(self) -> list[UUID]:
         return list(self._logs)
 
-    @contextmanager
-    def reading(self, id: UUID) -> Iterator[Log]:
-        """A copy of the remote log of `id` that grows while somebody reads it."""
-        log = self._logs.setdefault(id, Log())
-        self._readers[id] = self._readers.get(id, 0) + 1
-        self._wake.set()
-        try:
-            yield log
-        finally:
-            self._readers[id] -= 1
-            if not self._readers[id]:
-                del self._readers[id], self._logs[id]
-
-    async def run(self) -> None:
-        """Poll until cancelled; less often while nothing comes, at once for a new reader."""
-        pause = self._tick
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause if self._readers else None):
-                    await self._wake.wait()
-            self._wake.clear()
-            progress = await self._poll()
-            pause = self._tick if progress else min(pause * 1.5, self._slowest_tick)
-
-    async def _poll(self) -> bool:
-        """Whether anything came."""
-        try:
-            return await self._catch_up()
-        except TRANSIENT as exc:
-            _log.warning("following failed, will be retried: %s", exc)
-        except Exception:
-            _log.exception("following failed")
-        return False
-
-    async def _catch_up(self) -> bool:
-        logs = {id: log for id, log in self._logs.items() if not log.ended}
+    async def _catch_up(self, logs: Mapping[UUID, Log]) -> bool:
         if not logs:
             self._looked_at = None
             return False

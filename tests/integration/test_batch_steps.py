@@ -192,7 +192,7 @@ async def test_a_spent_budget_pauses_the_batch_until_it_is_raised(function: Func
 
     raised = {"limits": {"total_budget": "10"}}
     assert (await function.admin.patch(f"/v1/keys/{key['id']}", json=raised)).status_code == 200
-    assert (await function.post(id, "resume")).json()["status"] == "running"
+    assert (await function.post(id, "resume")).json()["status"] == "queued"
     assert function.aws.answered.pop() == (token, "success")
     assert (await function.post(id, "resume")).status_code == 409
     assert await function.run(id) == {"next": "end"}
@@ -208,6 +208,33 @@ async def test_a_pause_that_was_ended_before_the_engine_waits(function: Function
     token = await function.wait(id)
     assert function.aws.answered.pop() == (token, "success")
     assert await function.run(id) == {"next": "end"}
+
+
+async def test_a_pause_that_was_ended_before_the_engine_asks_what_comes_next(function: Function) -> None:
+    wanted = {"name": "poor", "scopes": ["completions"], "limits": {"total_budget": "0.000001"}}
+    key = (await function.admin.post("/v1/keys", json=wanted)).json()
+    secret = {"authorization": f"Bearer {key['secret']}"}
+    body = {"items": items("claude-haiku-4-5")}
+    id = (await function.front.post(PATH, json=body, headers=of_caller() | secret)).json()["id"]
+    await function.step("plan", id)
+    assert await function.item(id) == {"outcome": "stop"}
+    raised = {"limits": {"total_budget": "10"}}
+    assert (await function.admin.patch(f"/v1/keys/{key['id']}", json=raised)).status_code == 200
+    assert (await function.post(id, "resume")).json()["status"] == "queued"
+
+    assert (await function.step("settle", id))["next"] == "pause"
+    token = await function.wait(id)
+    assert function.aws.answered.pop() == (token, "success")
+    assert await function.run(id) == {"next": "end"}
+    told = [(event["status"], event["reason"]) for event in function.events(id) if event["type"] == "batch"]
+    assert told == [
+        ("queued", None),
+        ("running", None),
+        ("paused", "budget_exceeded"),
+        ("queued", None),
+        ("running", None),
+        ("completed", None),
+    ]
 
 
 async def test_a_key_that_was_revoked_fails_its_items(function: Function) -> None:
