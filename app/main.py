@@ -63,19 +63,20 @@ EXPOSED_HEADERS = [
     "x-should-retry",
     *limit_headers.NAMES,
 ]
+# Those that are asked the most come first: a request is matched against one route after the other.
 _ROUTERS = (
-    health.router,
-    access.router,
-    usage.router,
-    oversight.router,
-    conversations.router,
     completions.router,
     messages.router,
     chat_completions.router,
     responses.router,
     ui_chat.router,
+    conversations.router,
+    access.router,
+    usage.router,
+    oversight.router,
     batches.router,
     listed_models.router,
+    health.router,
 )
 
 

@@ -14,7 +14,7 @@ import msgspec
 import psutil
 
 from bench.load import Plan, Seen
-from bench.servers import HOST, Running, Server, python, wait_for
+from bench.servers import HOST, Running, Server, own_cpu, python, wait_for
 from local.addresses import free_port
 
 
@@ -87,10 +87,10 @@ def plan(server: Server, running: Running, mode: Mode) -> Plan:
 
 
 def measure(server: Server, running: Running, mode: Mode, number: int, upstream: psutil.Process) -> Measured:
-    machine, cpu, database, answering = _busy(), running.cpu(), running.cpu_beside(), _own_cpu(upstream)
+    machine, cpu, database, answering = _busy(), running.cpu(), running.cpu_beside(), own_cpu(upstream)
     seen = load(plan(server, running, mode))
     time.sleep(server.afterwards)
-    cpu, database, answering = running.cpu() - cpu, running.cpu_beside() - database, _own_cpu(upstream) - answering
+    cpu, database, answering = running.cpu() - cpu, running.cpu_beside() - database, own_cpu(upstream) - answering
     others = _busy() - machine - cpu - database - answering - seen.cpu
     events = max(seen.events, 1)
     return Measured(
@@ -144,8 +144,3 @@ def _busy() -> float:
     """Seconds that the machine's cores have worked."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
-
-
-def _own_cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)

@@ -1,6 +1,7 @@
 """The servers that are measured, each a process of its own behind HTTP."""
 
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -89,9 +90,21 @@ def _tree(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _cpu(process: psutil.Process) -> float:
-    """Of those that have ended too."""
-    times = [each.cpu_times() for each in _tree(process)]
-    return sum(each.user + each.system + each.children_user + each.children_system for each in times)
+    """Of those that have ended too, whose time is told in hundredths of a second."""
+    tree = _tree(process)
+    ended = [times.children_user + times.children_system for times in (each.cpu_times() for each in tree)]
+    return sum(own_cpu(each) for each in tree) + sum(ended)
+
+
+def own_cpu(process: psutil.Process) -> float:
+    """Seconds that a process has worked. Linux tells them to the nanosecond, by a clock of each process.
+
+    The clock's number is made as `include/linux/posix-timers.h` says; elsewhere they are hundredths.
+    """
+    if platform.system() == "Linux":
+        return time.clock_gettime(~process.pid << 3 | 2)
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 @dataclass(frozen=True, slots=True)
