@@ -32,9 +32,13 @@ class LazyProvider:
         return await asyncio.shield(self._making)
 
     async def _make(self) -> Provider:
-        adapter = await asyncio.to_thread(_import_adapter)
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
+        gc.disable()  # it would go through the imports' objects again and again, which is a fifth of the import's time
+        try:
+            adapter = await asyncio.to_thread(_import_adapter)
+            gc.freeze()
+            gc.set_threshold(*_GC_THRESHOLDS)
+        finally:
+            gc.enable()
         return adapter(self._settings)
 
     async def aclose(self) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import repeat
 from typing import Any, Final
@@ -116,7 +116,9 @@ class Generation:
             AppError: it failed before its first event.
         """
         if not self.log.last_seq:
-            await asyncio.wait([self.log.changed()], timeout=timeout)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self.log.changed()
         if self.error is not None and self._course.first_event is None:
             raise self.error
 
