@@ -13,7 +13,7 @@ from typing import Final, Self
 import psycopg
 
 from app.completions.repository import Admission
-from app.completions.submission import Submission, admit, admit_all
+from app.completions.submission import Submission, admit, admit_alone
 from app.db.pool import Pool
 
 # One waits for its commit while the other's statement runs; more would only share what there is into smaller calls.
@@ -98,9 +98,7 @@ class AdmissionQueue:
 
     async def _call(self, submissions: Sequence[Submission]) -> list[Admission]:
         async with self._pool.connection() as conn:
-            if len(submissions) == 1:
-                return [await admit(conn, submissions[0])]
-            return await admit_all(conn, submissions)
+            return await admit_alone(conn, submissions)
 
 
 def _refuse(turn: Sequence[_Waiting], exc: Exception) -> None:

@@ -25,10 +25,7 @@ ADMIT: LiteralString = (
     " %(contents)b::bytea[], %(message_tokens)b::int[], %(previous)s, %(background)s, %(max_history)s,"
     " %(idempotency_key)s, %(request_sha256)b, %(asked)s, %(input_tokens)s, %(output_tokens)s, %(rates)s)"
 )
-ADMIT_ALL: LiteralString = (
-    "SELECT outcome, reserved_input, refusal, retry_after, of_tenant, limits, remaining"
-    " FROM admit_all(%(instance)s, %(home)s, %(lease)s, %(ids)b::uuid[], %(requests)b::bytea[], %(others)b::text[])"
-)
+ADMIT_ALONE: LiteralString = "SELECT admit_alone(%(requests)b::bytea[], %(rest)s)"
 KEEP_ALIVE: LiteralString = (
     "INSERT INTO instances AS i (id, home, lease_until) VALUES (%(id)s, %(home)s, clock_timestamp() + %(lease)s)"
     " ON CONFLICT (id) DO UPDATE SET lease_until = clock_timestamp() + %(lease)s"

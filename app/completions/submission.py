@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -10,11 +10,13 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from app.completions.estimate import Estimate
-from app.completions.repository import ADMIT, ADMIT_ALL, Admission, Connection
+from app.completions.repository import ADMIT, ADMIT_ALONE, Admission, Connection
 from app.domain.completion import CompletionRequest
 from app.domain.ids import uuid7
 from app.domain.principal import Principal
 from app.prices import Asked, Rate
+
+_ADMISSIONS: Final = msgspec.json.Decoder(list[Admission])
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -48,36 +50,43 @@ async def admit(conn: Connection, submission: Submission) -> Admission:
     return admission
 
 
-async def admit_all(conn: Connection, submissions: Sequence[Submission]) -> list[Admission]:
-    """The same for several of one instance that stand alone. One that cannot be stored refuses them all."""
+async def admit_alone(conn: Connection, submissions: Sequence[Submission]) -> list[Admission]:
+    """The same for those of one instance that stand alone. One that cannot be stored refuses them all."""
     first = submissions[0]
-    parameters = {
+    # A document costs a tenth of what its values cost as parameters.
+    rest = {
         "instance": first.instance,
         "home": first.home,
         "lease": timedelta(seconds=first.lease),
-        "ids": [submission.id for submission in submissions],
-        "requests": [submission.stored for submission in submissions],
-        "others": [msgspec.json.encode(_others(submission)).decode() for submission in submissions],
+        "each": [_each(submission) for submission in submissions],
     }
-    async with conn.cursor(row_factory=class_row(Admission)) as cursor:
-        await cursor.execute(ADMIT_ALL, parameters)
-        return await cursor.fetchall()
+    parameters = {
+        "requests": [submission.stored for submission in submissions],
+        "rest": msgspec.json.encode(rest).decode(),
+    }
+    cursor = await conn.execute(ADMIT_ALONE, parameters)
+    row = await cursor.fetchone()
+    assert row is not None
+    return _ADMISSIONS.decode(row[0])
 
 
-def _others(submission: Submission) -> dict[str, Any]:
+def _each(submission: Submission) -> dict[str, Any]:
     request = submission.request
     return {
+        "id": submission.id,
         "tenant": submission.principal.tenant,
         "key_id": submission.principal.key_id,
         "model": request.model,
         "store": request.store,
+        "background": request.background,
         "on_disconnect": request.on_disconnect,
         "metadata": request.metadata,
-        "background": request.background,
         "asked": _asked(submission),
         "input_tokens": submission.estimate.input,
         "output_tokens": submission.estimate.output,
         "rates": submission.rates,
+        # Only so that a NUL in them is refused, as it is where they are stored.
+        "roles": [message.role for message in request.turn],
     }
 
 

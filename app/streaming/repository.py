@@ -15,14 +15,10 @@ from app.streaming.settlement import Settlement
 Connection = AsyncConnection[Any]
 
 # `%b` sends lists in binary; as text every byte of an event would be doubled into hex.
-SETTLEMENTS: LiteralString = (
-    "%(ended)b::uuid[], %(statuses)b::text[], %(stop_reasons)b::text[], %(contents)b::bytea[], %(usages)b::bytea[],"
-    " %(errors)b::bytea[], %(attempts)b::int[], %(first_event_ms)b::float8[], %(end_seqs)b::bigint[],"
-    " %(logs)b::bytea[], %(message_ids)b::uuid[], %(answers)b::bytea[], %(forget_input)b::boolean[], %(bills)b::text[]"
-)
+SETTLEMENTS: LiteralString = "%(data)b::bytea[], %(ends)s"
 ROWS: LiteralString = "%(ids)b::uuid[], %(firsts)b::bigint[], %(lasts)b::bigint[], %(datas)b::bytea[]"
 NO_ROWS: LiteralString = "'{}', '{}', '{}', '{}'"
-NO_SETTLEMENTS: LiteralString = "'{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'"
+NO_SETTLEMENTS: LiteralString = "'{}', '[]'"
 # Most ticks have no end, and the end of a short answer comes without other events: each list is dear to convert.
 RECORD_EVENTS: LiteralString = f"SELECT record(%(instance)s, {ROWS}, {NO_SETTLEMENTS})"
 RECORD_ENDS: LiteralString = f"SELECT record(%(instance)s, {NO_ROWS}, {SETTLEMENTS})"
@@ -134,22 +130,25 @@ def _event_columns(rows: Sequence[EventRow]) -> dict[str, object]:
     }
 
 
-def _columns(ends: Sequence[Settlement]) -> dict[str, object]:
+def _end_columns(ends: Sequence[Settlement]) -> dict[str, object]:
+    """What may be large as it is, and all else as one document, which costs less than a list of each."""
     return {
-        "ended": [end.id for end in ends],
-        "statuses": [str(end.status) for end in ends],
-        "stop_reasons": [end.stop_reason for end in ends],
-        "contents": [end.content for end in ends],
-        "usages": [end.usage for end in ends],
-        "errors": [end.error for end in ends],
-        "attempts": [end.attempts for end in ends],
-        "first_event_ms": [end.first_event_ms for end in ends],
-        "end_seqs": [end.end.seq for end in ends],
-        "logs": [end.log for end in ends],
-        "message_ids": [end.message_id for end in ends],
-        "answers": [end.answer for end in ends],
-        "forget_input": [end.forget_input for end in ends],
-        "bills": [end.bill for end in ends],
+        "data": [[end.log, end.content, end.usage, end.error, end.answer] for end in ends],
+        "ends": msgspec.json.encode([_end(end) for end in ends]).decode(),
+    }
+
+
+def _end(end: Settlement) -> dict[str, object]:
+    return {
+        "id": end.id,
+        "status": end.status,
+        "stop_reason": end.stop_reason,
+        "attempts": end.attempts,
+        "first_event_ms": end.first_event_ms,
+        "end_seq": end.end.seq,
+        "message_id": end.message_id,
+        "forget_input": end.forget_input,
+        "bill": msgspec.Raw(end.bill),
     }
 
 
@@ -162,14 +161,14 @@ async def record(
     if rows:
         parameters |= _event_columns(rows)
     if ends:
-        parameters |= _columns(ends)
+        parameters |= _end_columns(ends)
     cursor = await conn.execute(statement, parameters)
     return frozenset([row[0] for row in await cursor.fetchall()])
 
 
 async def settle(conn: Connection, owner: UUID, ends: Sequence[Settlement]) -> None:
     """Finish completions of `owner` that nobody writes any more."""
-    await conn.execute(SETTLE, {"instance": owner} | _columns(ends))
+    await conn.execute(SETTLE, {"instance": owner} | _end_columns(ends))
 
 
 async def hand_over(conn: Connection, completion: UUID, request: bytes) -> None:

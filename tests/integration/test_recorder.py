@@ -24,10 +24,7 @@ from app.streaming.settlement import MESSAGE_STOP, Settlement, decompress, settl
 from tests.support.interruption import interruption
 from tests.support.postgres import Postgres
 
-RECORD_TAKES: LiteralString = (
-    "(uuid, uuid[], bigint[], bigint[], bytea[], uuid[], text[], text[], bytea[], bytea[], bytea[], int[], float8[],"
-    " bigint[], bytea[], uuid[], bytea[], boolean[], text[])"
-)
+RECORD_TAKES: LiteralString = "(uuid, uuid[], bigint[], bigint[], bytea[], bytea[], jsonb)"
 
 
 @pytest.fixture
