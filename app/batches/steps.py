@@ -151,7 +151,7 @@ class Steps:
                     return {"outcome": "wait", "seconds": 1} if batch.is_open else _STOP
                 case OverBudget():
                     await items.move(conn, id, [position], ["running"], "queued")
-                    if batch.is_open:
+                    if batch.status == "running":  # one that was resumed meanwhile is not asked twice
                         await repository.turn(conn, id, "paused", "budget_exceeded")
                     return _STOP
             return _DONE if batch.is_open else _STOP

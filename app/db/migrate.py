@@ -6,14 +6,23 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import NullPool, create_engine, text
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from app.config import Settings
 from app.db.login import login_of, trusted
 
 # Any number that is ours: two migrations at once wait for each other. Transaction level, so it ends by itself.
 _LOCK = 0x4865_6164
+# Requests that run meanwhile lock tables in an order of their own: it, or one of them, may have to begin again.
+_TRIES = 10
 
 
+@retry(
+    retry=retry_if_exception_type(psycopg.errors.DeadlockDetected),
+    stop=stop_after_attempt(_TRIES),
+    wait=wait_random(0, 1),
+    reraise=True,
+)
 def migrate(database_url: str, **parameters: object) -> None:
     """Apply all migrations that the database does not have yet, in one transaction. `parameters` are more of libpq's.
 

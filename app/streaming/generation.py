@@ -312,7 +312,10 @@ class Generation:
             exc = AppError("Something went wrong on our side.")
         if isinstance(exc, UpstreamError):
             meter.count(Metric.UPSTREAM_ERRORS, exc.code)
-        self.error = exc.with_traceback(None)  # its frames would keep this generation and its log alive
+        for known in (exc, exc.__cause__, exc.__context__):
+            if known is not None:
+                known.with_traceback(None)  # its frames would keep this generation and its log alive
+        self.error = exc
         return error_end(self.log.last_seq + 1, exc, self._admitted.request_id)
 
     def _bill(self) -> str:

@@ -33,6 +33,7 @@ class Pulse:
     ) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        del self._silent, self._stuck  # they refer to the reader, and that to this and to its log
 
     def writing(self) -> None:
         """A write has begun that has to wait for the client."""

@@ -6,6 +6,7 @@ A task that waits for the log would be woken by the loop for every event, which 
 
 import asyncio
 from collections.abc import Generator
+from contextlib import suppress
 from types import coroutine
 from typing import Any, Final
 
@@ -54,6 +55,7 @@ class Reader:
             finally:
                 if self._waiting is not None:
                     self._waiting.cancel()
+                    self._waiting = None  # its frames refer to this reader
 
     def leave(self) -> None:
         """The client has left, or may as well have."""
@@ -135,5 +137,11 @@ class Reader:
 @coroutine
 def _rest(waits_for: object, steps: Generator[Any, Any, None]) -> Generator[Any, Any, None]:
     """What is left of an awaitable that was begun without a task, for a task to await."""
-    yield waits_for
-    yield from steps
+    with suppress(StopIteration):
+        while True:
+            try:
+                came = yield waits_for
+            except BaseException as exc:
+                waits_for = steps.throw(exc)
+            else:
+                waits_for = steps.send(came)

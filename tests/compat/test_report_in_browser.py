@@ -1,13 +1,18 @@
-"""The report of a comparison in a real browser: Debian's Chromium, by Playwright."""
+"""The report of a comparison in a real browser: Debian's Chromium, by Playwright.
+
+Which is imported where it is used: this file is collected where there is none, and then left out by its mark.
+"""
+
+from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
 
 from compare.cost.answer import answer
 from compare.cost.plan import plan
@@ -16,6 +21,9 @@ from compare.report.write import write
 from tests.support.compare_results import results, target
 from tests.support.scripted import scripted
 from tests.support.service import ROOT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize
 
 pytestmark = pytest.mark.compat
 
@@ -26,6 +34,8 @@ LONG = "https://a-target-with-a-very-long-name-that-does-not-break-anywhere.exam
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     assert program, "Chromium is missing: install it (Debian: apt-get install chromium)."
     with sync_playwright() as playwright:

@@ -130,8 +130,9 @@ async def test_tokens_of_a_minute_are_reserved_and_given_back(caller: Caller) ->
     answers = [await caller.client.post("/v1/completions", json=body) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 200]
     used = sum(answer.json()["usage"]["input_tokens"] + answer.json()["usage"]["output_tokens"] for answer in answers)
-    [(tokens, kept)] = caller.headwater.rows(
-        "SELECT (SELECT sum(t) FROM unnest(tokens) t), tokens_in_window FROM meters"
+    [(requests, tokens, kept_requests, kept)] = caller.headwater.rows(
+        "SELECT (SELECT sum(r) FROM unnest(requests) r), (SELECT sum(t) FROM unnest(tokens) t),"
+        " requests_in_window, tokens_in_window FROM meters"
         " WHERE tenant = %s AND key_id IS NOT NULL",
         caller.tenant,
     )
@@ -139,6 +140,7 @@ async def test_tokens_of_a_minute_are_reserved_and_given_back(caller: Caller) ->
         "SELECT input_tokens + output_tokens FROM ledger WHERE tenant = %s ORDER BY created_at LIMIT 1", caller.tenant
     )
     assert tokens == kept == used + streamed
+    assert requests == kept_requests == 4
 
 
 async def test_more_tokens_than_a_minute_may_have_are_refused_for_good(caller: Caller) -> None:

@@ -1,15 +1,18 @@
 """The response of the hot path, driven without a server: a log, and a client's receive and send."""
 
 import asyncio
+import gc
+import time
+import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 from starlette.types import Message
 
 from app.domain.events import Event
-from app.streaming.event_stream import EventStream
+from app.streaming.event_stream import _READERS_STAY, EventStream
 from app.streaming.log import Log, StoredLog
 from app.wire.anthropic_messages import AnthropicMessagesEncoder
 from app.wire.plain import PlainEncoder
@@ -63,8 +66,15 @@ class Reading:
             self.readers -= 1
 
     async def run(
-        self, *, after: int = 0, encoder: Encoder | None = None, keepalive: float = 30, send_timeout: float = 30
+        self,
+        *,
+        after: int = 0,
+        encoder: Encoder | None = None,
+        keepalive: float = 30,
+        send_timeout: float = 30,
+        seconds: float | None = None,
     ) -> None:
+        """`seconds` are those that the request has until it is over for its readers too."""
         response = EventStream(
             self.source(),
             encoder or AnthropicMessagesEncoder(),
@@ -73,6 +83,8 @@ class Reading:
             send_timeout=send_timeout,
         )
         scope: dict[str, Any] = {"type": "http"}
+        if seconds is not None:
+            scope["state"] = {"ends_by": time.time() - _READERS_STAY + seconds}
         await response(scope, self.client.receive, self.client.send)
         assert self.readers == 0
 
@@ -217,6 +229,7 @@ async def test_a_client_that_leaves_during_a_send_is_noticed_at_once() -> None:
         await asyncio.sleep(0.05)
         reading.client.left.set()
         await asyncio.sleep(0.05)
+        assert reading.readers == 0
         reading.client.taking.set()
     assert not reading.client.ended
 
@@ -305,6 +318,117 @@ async def test_an_encoder_that_breaks_later_fails_that_reader_alone() -> None:
         whole.log.append(events(2), end=True)
     assert isinstance(reader.result(), ZeroDivisionError)
     assert whole.client.body == KEEPALIVE + frames(1, 2)
+
+
+async def test_a_write_that_waits_is_told_that_it_is_given_up() -> None:
+    """As a server has it that awaits with a `finally` or an `except` of its own."""
+    told: list[str] = []
+
+    class Tidy(Client):
+        async def send(self, message: Message) -> None:
+            try:
+                await super().send(message)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0)
+                told.append("cancelled")
+                raise
+
+    reading = Reading()
+    reading.client = Tidy()
+    async with asyncio.timeout(3), asyncio.TaskGroup() as tasks:
+        tasks.create_task(reading.run())
+        await reading.until(lambda: bool(reading.client.chunks))
+        reading.client.taking.clear()
+        reading.log.append(events(1))
+        await asyncio.sleep(0.01)
+        reading.client.left.set()
+        await reading.until(lambda: bool(told))
+    assert told == ["cancelled"]
+
+
+async def test_what_a_write_waits_for_may_fail_and_be_waited_for_again() -> None:
+    class Persistent(Client):
+        async def send(self, message: Message) -> None:
+            if b"1" in message.get("body", b""):
+                failing = asyncio.get_running_loop().create_future()
+                asyncio.get_running_loop().call_later(0.01, failing.set_exception, ConnectionError())
+                with suppress(ConnectionError):
+                    await failing
+                await asyncio.sleep(0.01)
+            await super().send(message)
+
+    reading = Reading()
+    reading.client = Persistent()
+    async with asyncio.timeout(3), asyncio.TaskGroup() as tasks:
+        tasks.create_task(reading.run())
+        await reading.until(lambda: bool(reading.client.chunks))
+        reading.log.append(events(1, data=b'{"type":"1"}'))
+        await reading.until(lambda: len(reading.client.chunks) == 2)
+        reading.log.append(events(2), end=True)
+    assert reading.client.ended
+
+
+def _positions(body: bytes) -> list[bytes]:
+    return [line[4:] for line in body.split(b"\n") if line.startswith(b"id: ")]
+
+
+@pytest.mark.parametrize("had", [0, 2, 300])
+async def test_a_reader_whose_time_is_over_is_told_from_where_to_read_on(had: int) -> None:
+    reading = Reading()
+    if had:
+        reading.log.append(events(*range(1, had + 1), data=b'{"type":"x"}', type="x"))
+    async with asyncio.timeout(3):
+        await reading.run(encoder=PlainEncoder(), seconds=0.05)
+    *given, last = _positions(reading.client.body)
+    assert given == [b"%d" % seq for seq in range(1, had + 1)]
+    assert last == b"%d" % had
+    assert b'"deadline"' in reading.client.chunks[-1]
+    assert reading.client.ended
+
+
+async def test_a_slow_reader_whose_time_is_over_is_told_once_it_takes_again() -> None:
+    reading = Reading()
+    async with asyncio.timeout(3), asyncio.TaskGroup() as tasks:
+        tasks.create_task(reading.run(encoder=PlainEncoder(), seconds=0.1))
+        await reading.until(lambda: bool(reading.client.chunks))
+        reading.client.taking.clear()
+        reading.log.append(events(1, data=b'{"type":"x"}', type="x"))
+        await asyncio.sleep(0.2)
+        reading.client.taking.set()
+    assert _positions(reading.client.body) == [b"1", b"1"]
+    assert b'"deadline"' in reading.client.chunks[-1]
+
+
+async def test_a_reader_that_has_all_of_an_ended_log_is_not_told_of_time() -> None:
+    reading = Reading()
+    reading.log.append(events(1), end=True)
+    await reading.run(seconds=-10)
+    assert reading.client.chunks == [frames(1)]
+
+
+@pytest.mark.parametrize("end", ["whole", "left", "left while it waits"])
+async def test_a_log_is_let_go_of_with_its_last_reader(end: str) -> None:
+    """Not left to the collector, which hardly ever looks."""
+    gc.disable()
+    try:
+        log = await _read_to(end)
+        await asyncio.sleep(0.01)
+        assert log() is None
+    finally:
+        gc.enable()
+
+
+async def _read_to(end: str) -> weakref.ref[Log]:
+    reading = Reading()
+    async with asyncio.timeout(3), asyncio.TaskGroup() as tasks:
+        tasks.create_task(reading.run())
+        await reading.until(lambda: bool(reading.client.chunks))
+        if end == "left while it waits":
+            reading.client.taking.clear()
+        reading.log.append(events(1), end=end == "whole")
+        await asyncio.sleep(0.01)
+        reading.client.left.set()
+    return weakref.ref(reading.log)
 
 
 async def test_a_stored_log_is_taken_a_part_at_a_time_and_others_have_their_turn() -> None:

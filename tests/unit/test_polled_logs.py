@@ -67,4 +67,3 @@ async def test_a_log_that_has_ended_is_begun_anew_beside_those_who_still_read_it
             with logs.reading(id) as again:
                 assert not again.ended
                 assert await whole(again) == [1, 2, 3]
-            assert first.after(2)

@@ -4,15 +4,15 @@
 -- The first run of a statement or an expression in a transaction costs most, and most of these transactions have one request
 -- or one end: so there are few of them here. Earlier versions go on calling `admit_all`, `record` and `settle` of 0002.
 
+-- Nothing writes this column, and its index was written twice for a completion.
+ALTER TABLE completions DROP CONSTRAINT completions_tenant_idempotency_key_key;
+
 ALTER TABLE meters
     ADD COLUMN requests_in_window bigint NOT NULL DEFAULT 0,
     ADD COLUMN tokens_in_window   bigint NOT NULL DEFAULT 0;
 UPDATE meters SET
     requests_in_window = (SELECT sum(n) FROM unnest(requests) n),
     tokens_in_window = (SELECT sum(n) FROM unnest(tokens) n);
-
--- Nothing writes this column, and its index was written twice for a completion.
-ALTER TABLE completions DROP CONSTRAINT completions_tenant_idempotency_key_key;
 
 -- One index for what is open of a key and of a tenant. Of two that are small alike, the planner took either for both, and
 -- then read what is open of all.
