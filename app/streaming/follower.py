@@ -14,13 +14,13 @@ from app.config import Settings
 from app.db.pool import Pool
 from app.domain.completion import Status
 from app.domain.errors import AppError, Gone
-from app.domain.events import split
+from app.domain.events import Event, split
 from app.observability import Worst
 from app.streaming import repository
 from app.streaming.interruption import LOST_AT_MOST, Interruption
 from app.streaming.log import Log
 from app.streaming.polled_logs import PolledLogs
-from app.streaming.repository import Connection, Followed
+from app.streaming.repository import Followed
 from app.streaming.settlement import decompress, error_end
 
 _log = logging.getLogger(__name__)
@@ -49,13 +49,16 @@ class Follower(PolledLogs):
         async with self._pool.connection() as conn:
             rows = await repository.follow(conn, afters, self._lease)
             self._note_lag()
-            # Into the copies that were asked for: a reader that came meanwhile may have begun another one.
-            for id, group in groupby(rows, key=attrgetter("id")):
-                try:
-                    await self._take(conn, logs[id], list(group))
-                except (msgspec.MsgspecError, zlib.error):
-                    _log.exception("the log of %s cannot be read", id)
-                    _break_off(logs[id], AppError("The stream cannot be read."))
+            ended = {row.id for row in rows if row.status != Status.STREAMING}
+            stored = {id: await repository.stored_log(conn, id) for id in ended}
+        # Without the connection, since readers write as their log grows; and into the copies that were asked for: a
+        # reader that came meanwhile may have begun another one.
+        for id, group in groupby(rows, key=attrgetter("id")):
+            try:
+                _take(logs[id], list(group), stored.get(id))
+            except (msgspec.MsgspecError, zlib.error):
+                _log.exception("the log of %s cannot be read", id)
+                _break_off(logs[id], AppError("The stream cannot be read."))
         for id in logs.keys() - {row.id for row in rows}:
             _break_off(logs[id], Gone("The completion was deleted."))
         for instance in {row.instance_id for row in rows if row.status == Status.STREAMING and not row.owner_alive}:
@@ -69,22 +72,21 @@ class Follower(PolledLogs):
             self.lag.add((now - self._looked_at) * 1000)
         self._looked_at = now
 
-    async def _take(self, conn: Connection, log: Log, rows: list[Followed]) -> None:
-        if rows[0].status != Status.STREAMING:
-            await self._end(conn, rows[0].id, log, rows[0].end_seq or 0)
-            return
-        events = [event for row in rows if row.data is not None for event in split(row.data, row.first_seq or 1)]
-        if new := [event for event in events if event.seq > log.last_seq]:
-            log.append(new)
 
-    async def _end(self, conn: Connection, id: UUID, log: Log, end_seq: int) -> None:
-        """The rest of a log that was finished since the last tick."""
-        stored = await repository.stored_log(conn, id)
-        if stored is None:
-            gone = Gone("The rest of this answer was not kept.")
-            log.append([error_end(end_seq, gone, None)], end=True)
-        else:
-            log.append([event for event in decompress(stored, end_seq) if event.seq > log.last_seq], end=True)
+def _take(log: Log, rows: list[Followed], stored: bytes | None) -> None:
+    """Append what is new; `stored` is the finished log of what has ended since the last look, if it is kept."""
+    if rows[0].status != Status.STREAMING:
+        log.append(_rest(log, rows[0].end_seq or 0, stored), end=True)
+        return
+    events = [event for row in rows if row.data is not None for event in split(row.data, row.first_seq or 1)]
+    if new := [event for event in events if event.seq > log.last_seq]:
+        log.append(new)
+
+
+def _rest(log: Log, end_seq: int, stored: bytes | None) -> list[Event]:
+    if stored is None:
+        return [error_end(end_seq, Gone("The rest of this answer was not kept."), None)]
+    return [event for event in decompress(stored, end_seq) if event.seq > log.last_seq]
 
 
 def _break_off(log: Log, error: AppError) -> None:
