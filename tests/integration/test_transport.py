@@ -166,10 +166,15 @@ async def test_a_connection_that_breaks_ends_the_pouring_once_what_came_was_give
         await writer.drain()
 
     poured: list[bytes] = []
+
+    def sink(body: bytes) -> bool:
+        poured.append(body)
+        return False
+
     async with serving(answer) as server, connecting() as (client, _):
         _, connection = await opened(client, server.url)
         with pytest.raises(httpx2.ReadError):
-            await connection.pour(lambda body: poured.append(body) is not None)
+            await connection.pour(sink)
         assert poured == [b"one"]
 
 
