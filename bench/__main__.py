@@ -1,6 +1,7 @@
 """`python -m bench`: what a stream costs through Headwater and its peers. Only ratios within a run mean anything."""
 
 import signal
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -73,9 +74,10 @@ def many_streams() -> None:
 
 @main.command("start")
 @click.option("--rounds", default=start.ROUNDS, type=click.IntRange(1), show_default=True)
-def starts(rounds: int) -> None:
+@click.option("--python", "interpreter", default=sys.executable, help="Of an environment of the servers' own.")
+def starts(rounds: int, interpreter: str) -> None:
     """From the start of a process to its first answer and first token."""
-    _print(start.told(start.measure(rounds)))
+    _print(start.told(start.measure(rounds, interpreter)))
 
 
 @main.command("unread")

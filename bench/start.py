@@ -1,6 +1,7 @@
 """From the start of a process to what it first does: an answer, a first token."""
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -8,7 +9,7 @@ from typing import Final
 import httpx
 
 from bench.database import database
-from bench.servers import HOST, MODEL, headwater_environment, make_key, python, wait_for
+from bench.servers import HOST, MODEL, headwater_environment, make_key, python, started, wait_for
 from local.addresses import free_port
 
 ROUNDS: Final = 5
@@ -18,7 +19,7 @@ _SHORT: Final = "events=5 rate=0 first=0 hold=0 pad=0"
 def _until(command: Sequence[str], environment: Mapping[str, str], ready: Callable[[], bool]) -> float:
     """Seconds from the start of `command` until `ready`."""
     began = time.perf_counter()
-    with python(*command, environment=environment):
+    with started(command, environment):
         while not ready():
             time.sleep(0.002)
             if time.perf_counter() - began > 60:
@@ -48,8 +49,11 @@ def _streams(port: int, body: Mapping[str, object], headers: Mapping[str, str]) 
     return streams
 
 
-def measure(rounds: int = ROUNDS) -> dict[str, list[float]]:
-    """Seconds, one a round: each thing in turn, so that what disturbs a round disturbs all."""
+def measure(rounds: int = ROUNDS, interpreter: str = sys.executable) -> dict[str, list[float]]:
+    """Seconds, one a round: each thing in turn, so that what disturbs a round disturbs all.
+
+    `interpreter` is the Python of the servers: the SDK imports what it finds beside itself.
+    """
     seconds: dict[str, list[float]] = {}
     upstream = free_port(HOST)
     body = {"model": MODEL, "input": _SHORT, "max_tokens": 100}
@@ -71,7 +75,8 @@ def measure(rounds: int = ROUNDS) -> dict[str, list[float]]:
         }
         for _ in range(rounds):
             for name, (command, given, ready) in things.items():
-                seconds.setdefault(name, []).append(_until(command, given, ready))
+                whole = [interpreter, "-m", *command]
+                seconds.setdefault(name, []).append(_until(whole, given, ready))
     return seconds
 
 
