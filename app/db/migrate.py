@@ -23,8 +23,10 @@ _TRIES = 10
     wait=wait_random(0, 1),
     reraise=True,
 )
-def migrate(database_url: str, **parameters: object) -> None:
-    """Apply all migrations that the database does not have yet, in one transaction. `parameters` are more of libpq's.
+def migrate(database_url: str, *, to: str = "head", **parameters: object) -> None:
+    """Apply all migrations up to `to` that the database does not have yet, in one transaction.
+
+    `parameters` are more of libpq's.
 
     Raises:
         psycopg.OperationalError: the database cannot be reached.
@@ -40,7 +42,7 @@ def migrate(database_url: str, **parameters: object) -> None:
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
 
 
 def migrate_as(settings: Settings) -> None:

@@ -4,15 +4,10 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from pathlib import Path
 
 import psycopg
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import NullPool, create_engine
 
-import app.db
 from app.db.migrate import migrate
 from tests.support.postgres import Postgres
 
@@ -26,12 +21,7 @@ def before_0006(postgres: Postgres) -> Iterator[str]:
     with postgres.connect(postgres.url()) as conn:
         conn.execute(f"CREATE DATABASE {name} TEMPLATE template0")
     url = postgres.url(name)
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool)
-    config = Config()
-    config.set_main_option("script_location", str(Path(app.db.__path__[0]) / "migrations"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0005")
+    migrate(url, to="0005")
     yield url
     postgres.drop_database(url)
 

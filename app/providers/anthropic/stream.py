@@ -42,7 +42,7 @@ class AnthropicStream:
             self._chunk = partial(anext, response.http_response.aiter_bytes(), b"")
 
     async def read(self) -> list[bytes]:
-        with _errors_as_ours():
+        with _breaks_as_ours():
             while chunk := await self._chunk():
                 if events := self._decoder.feed(chunk):
                     return events
@@ -53,7 +53,7 @@ class AnthropicStream:
             events = self._decoder.feed(chunk)
             return bool(events) and take(events)
 
-        with _errors_as_ours():
+        with _breaks_as_ours():
             if self._connection is not None:
                 return await self._connection.pour(sink)
             while chunk := await self._chunk():
@@ -69,7 +69,7 @@ class AnthropicStream:
 
 
 @contextmanager
-def _errors_as_ours() -> Iterator[None]:
+def _breaks_as_ours() -> Iterator[None]:
     try:
         yield
     except (httpx2.HTTPError, OSError) as exc:
