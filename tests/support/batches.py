@@ -134,7 +134,8 @@ async def running_function(
                 chosen: dict[str, Any] = {
                     "home": "lambda",
                     "workflow": MACHINE,
-                    "workflow_interval": 0.01,
+                    # Two maintenance runs may be 5 ms apart here, and the second is to look as well.
+                    "workflow_interval": 1e-6,
                     "control_tick": 0.3,
                     "max_retries": 0,
                     **settings,
