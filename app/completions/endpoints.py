@@ -23,9 +23,9 @@ from app.domain.principal import Principal, Scope
 from app.error_handlers import validation_error
 from app.observability import bind
 from app.wire import limit_headers
-from app.wire.anthropic_messages import AnthropicMessagesEncoder
+from app.wire.anthropic_messages import MESSAGES
 from app.wire.openai_chat import OpenAIChatEncoder
-from app.wire.plain import PlainEncoder
+from app.wire.plain import PLAIN
 from app.wire.sse import Encoder
 from app.wire.ui_message import UiMessageEncoder
 
@@ -49,8 +49,8 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 
 # Those that need no more of a completion than its id.
 _ENCODERS: dict[str, Callable[[UUID, Settings], Encoder]] = {
-    "plain": lambda id, settings: PlainEncoder(),
-    "anthropic_messages": lambda id, settings: AnthropicMessagesEncoder(),
+    "plain": lambda id, settings: PLAIN,
+    "anthropic_messages": lambda id, settings: MESSAGES,
     "ui_message": lambda id, settings: UiMessageEncoder(id),
     "openai_chat": lambda id, settings: OpenAIChatEncoder(id, reasoning=settings.reasoning_content),
 }
@@ -81,7 +81,7 @@ async def create(
     answer_headers = headers(answer, settings, limit_headers.native)
     if created.stream:
         after = position if answer.replayed else 0
-        return event_stream(answer.reading(), PlainEncoder(), settings, after=after, headers=answer_headers)
+        return event_stream(answer.reading(), PLAIN, settings, after=after, headers=answer_headers)
     if (fold := await answer.whole(request.receive)) is None:
         return Response()
     row = await completions.get(caller, answer.id)

@@ -17,7 +17,7 @@ from app.domain.errors import InvalidRequest
 from app.domain.principal import Principal, Scope
 from app.providers.base import ProviderRequest
 from app.wire import limit_headers
-from app.wire.anthropic_messages import AnthropicMessagesEncoder
+from app.wire.anthropic_messages import MESSAGES
 
 router = APIRouter(prefix="/v1/messages", tags=["Anthropic Messages"])
 
@@ -61,7 +61,7 @@ async def create(
     answer = await completions.create(caller, asked)
     answer_headers = headers(answer, settings, limit_headers.anthropic)
     if body.get("stream"):
-        return event_stream(answer.reading(), AnthropicMessagesEncoder(), settings, headers=answer_headers)
+        return event_stream(answer.reading(), MESSAGES, settings, headers=answer_headers)
     if (fold := await answer.whole(request.receive)) is None:
         return Response()
     return Response(fold.answer(), headers=answer_headers, media_type="application/json")

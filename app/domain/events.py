@@ -146,8 +146,26 @@ def parse(data: bytes) -> Body:
     try:
         return _KNOWN.decode(data)
     except msgspec.ValidationError:
-        unknown = _UNKNOWN.decode(data)
-    # An error in an unknown form is still the end.
+        return _unknown(data)
+
+
+def read(data: bytes) -> tuple[bytes, Body]:
+    """What came from outside as it goes into a log, and what is inside: `parse` of the `well_formed`, in one call.
+
+    Raises:
+        UnicodeDecodeError, msgspec.MsgspecError: as those two do.
+    """
+    if not data.isascii() or b"\\ud" in data or b"\\uD" in data:
+        data = well_formed(data)
+    try:
+        return data, _KNOWN.decode(data)
+    except msgspec.ValidationError:
+        return data, _unknown(data)
+
+
+def _unknown(data: bytes) -> Error | UnknownEvent:
+    """An error in an unknown form is still the end."""
+    unknown = _UNKNOWN.decode(data)
     return Error(ErrorBody("api_error")) if unknown.type == "error" else unknown
 
 

@@ -32,6 +32,8 @@ from app.domain.events import (
 
 # A stream cut before its last usage count is booked at this many bytes of output a token, as an estimate.
 BYTES_PER_TOKEN: Final = 4
+# Deltas are put together so many at a time: one by one, each would find the parts of its block in memory that is cold.
+_AT_ONCE: Final = 64
 
 _EMPTY: Final = Raw(b'""')
 
@@ -45,35 +47,47 @@ class Block:
         self._strings: dict[str, bytearray] = {}
         self._input = ""
         self._citations: list[Raw] = []
+        self._output_bytes = 0
+        # Deltas that have come and are not put together yet.
+        self.new: list[Delta] = []
         self.complete = False
 
-    def apply(self, delta: Delta) -> int:
-        """Add a delta; answers how many bytes of output it brought."""
+    def put_together(self) -> None:
+        for delta in self.new:
+            self._apply(delta)
+        self.new.clear()
+
+    def _apply(self, delta: Delta) -> None:
         match delta:
             case TextDelta():
-                return self._append("text", delta.text)
+                self._append("text", delta.text)
             case ThinkingDelta():
-                return self._append("thinking", delta.thinking)
+                self._append("thinking", delta.thinking)
             case SignatureDelta():
                 self._fields["signature"] = Raw(bytes(delta.signature))
-                return 0
             case InputJsonDelta():
                 self._input += delta.partial_json
-                return len(delta.partial_json)
+                self._output_bytes += len(delta.partial_json)
             case CitationsDelta():
                 self._citations.append(Raw(bytes(delta.citation)))
-                return 0
-        assert_never(delta)
+            case _:
+                assert_never(delta)
 
-    def _append(self, field: str, string: Raw) -> int:
+    def _append(self, field: str, string: Raw) -> None:
         inner = bytes(string)[1:-1]
         if field not in self._strings:
             self._strings[field] = bytearray(bytes(self._fields.get(field, _EMPTY))[1:-1])
         self._strings[field] += inner
-        return len(inner)
+        self._output_bytes += len(inner)
+
+    def output_bytes(self) -> int:
+        """How many bytes of output its deltas have brought."""
+        self.put_together()
+        return self._output_bytes
 
     def fields(self) -> dict[str, Raw]:
         """The block as it stands, each field as raw JSON, in the order of its start event."""
+        self.put_together()
         fields = self._fields | {name: Raw(b'"%b"' % bytes(inner)) for name, inner in self._strings.items()}
         if self._input:
             fields["input"] = _json_or_empty_object(self._input)
@@ -108,14 +122,22 @@ class MessageFold:
         self._blocks: dict[int, Block] = {}
         self._usage: dict[str, Raw] = {}
         self._final_usage = False
-        self._output_bytes = 0
+        # The block that grows, and its new deltas: nearly all there is goes there.
+        self._grows = -1
+        self._new: list[Delta] = []
 
     def apply(self, body: Body) -> None:
+        """
+        Raises:
+            KeyError, msgspec.MsgspecError: it starts a block that is none.
+        """
         match body:
             case ContentBlockDelta():
-                if block := self._blocks.get(body.index):
-                    self._output_bytes += block.apply(body.delta)
+                if body.index != self._grows or len(self._new) == _AT_ONCE:
+                    self._turn_to(body.index)
+                self._new.append(body.delta)
             case ContentBlockStart():
+                self._grows = -1
                 self._blocks[body.index] = Block(msgspec.json.decode(body.content_block, type=dict[str, Raw]))
             case ContentBlockStop():
                 if block := self._blocks.get(body.index):
@@ -133,6 +155,13 @@ class MessageFold:
                 pass
             case _:
                 assert_never(body)
+
+    def _turn_to(self, index: int) -> None:
+        """What grows where no block was started is of no use to anybody."""
+        block = self._blocks.get(index)
+        if block is not None:
+            block.put_together()
+        self._grows, self._new = index, block.new if block is not None else []
 
     def block(self, index: int) -> Block | None:
         return self._blocks.get(index)
@@ -163,7 +192,8 @@ class MessageFold:
         if self._final_usage:
             return msgspec.json.encode(self._usage)
         counted = msgspec.json.decode(self._usage.get("output_tokens", Raw(b"0")))
-        output = max(counted if isinstance(counted, int) else 0, -(-self._output_bytes // BYTES_PER_TOKEN))
+        supposed = -(-sum(block.output_bytes() for block in self._blocks.values()) // BYTES_PER_TOKEN)
+        output = max(counted if isinstance(counted, int) else 0, supposed)
         return msgspec.json.encode({**self._usage, "output_tokens": output, "estimated": True})
 
     def answer(self) -> bytes:

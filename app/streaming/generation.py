@@ -19,7 +19,7 @@ import msgspec
 from app.config import Settings
 from app.domain.completion import OnDisconnect, Status
 from app.domain.errors import AppError, UpstreamError, UpstreamTimeout
-from app.domain.events import Error, Event, MessageStop, name
+from app.domain.events import Error, Event, MessageStop, name, read
 from app.domain.message import MessageFold
 from app.observability import Metric, annotate_with_keys, bind, meter, traced, tracing
 from app.prices import Prices
@@ -30,7 +30,7 @@ from app.streaming.head_start import HeadStart
 from app.streaming.log import Log
 from app.streaming.recorder import LeaseLost, Recorder, StorageUnavailable
 from app.streaming.settlement import MESSAGE_STOP, Settlement, error_end, settlement
-from app.streaming.upstream import Open, Opened, malformed, open_upstream, read_event, stream_error
+from app.streaming.upstream import Open, Opened, malformed, open_upstream, stream_error
 from app.streaming.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
@@ -121,10 +121,6 @@ class Generation:
                     await self.log.changed()
         if self.error is not None and self._course.first_event is None:
             raise self.error
-
-    @property
-    def stopped(self) -> bool:
-        return self._stopped_by is not None
 
     @property
     def upstream_ms(self) -> float | None:
@@ -258,13 +254,16 @@ class Generation:
 
     async def _read(self, opened: Opened) -> bool:
         """Take every read; False if the body ended before the message had stopped."""
-        with Watchdog(self._settings.idle_timeout, self._silent) as watchdog:
+        with Watchdog(self._settings.idle_timeout, lambda: self.log.last_seq, self._silent):
+            return self._take_first(opened.first) or await opened.stream.pour(self._take)
 
-            def take(datas: Sequence[bytes]) -> bool:
-                watchdog.touch()
-                return self._take(datas)
-
-            return take(opened.first) or await opened.stream.pour(take)
+    def _take_first(self, datas: Sequence[bytes]) -> bool:
+        try:
+            return self._take(datas)
+        finally:
+            if self.log.last_seq:
+                self._course.first_event = time.monotonic()
+                self._recorder.begun()
 
     def _silent(self) -> None:
         self.stop(UpstreamTimeout("The upstream was silent for too long."))
@@ -279,7 +278,7 @@ class Generation:
         seq = self.log.last_seq
         try:
             for data in datas:
-                event, body = read_event(data)
+                event, body = read(data)
                 if isinstance(body, MessageStop):
                     return True
                 if isinstance(body, Error):
@@ -287,21 +286,14 @@ class Generation:
                 self.fold.apply(body)
                 seq += 1
                 events.append(Event(seq, name(body), event))
-        except (msgspec.MsgspecError, KeyError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
             raise malformed() from None
         finally:
-            self._append(events)
+            if events:
+                self.log.append(events)
         if seq > self._settings.max_events:
             raise LimitReached(f"The stream had more than {self._settings.max_events} events.")
         return False
-
-    def _append(self, events: Sequence[Event]) -> None:
-        if not events:
-            return
-        self.log.append(events)
-        if self._course.first_event is None:
-            self._course.first_event = time.monotonic()
-            self._recorder.begun()
 
     # -- the end
 

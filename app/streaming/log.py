@@ -19,7 +19,7 @@ class Log:
     def __init__(self) -> None:
         self._events: list[Event] = []
         self._called: list[Callable[[], None]] = []
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: Sequence[asyncio.Future[None]] = ()
         # The position of the newest event, 0 before the first.
         self.last_seq = 0
         self.ended = False
@@ -33,7 +33,11 @@ class Log:
         self.ended = end
         for grown in self._called:
             grown()
-        waiters, self._waiters = self._waiters, []
+        if self._waiters:
+            self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, ()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -58,7 +62,7 @@ class Log:
     def changed(self) -> asyncio.Future[None]:
         """Done at the next `append`. A caller that stops waiting cancels it or sets its result."""
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters = [*self._waiters, waiter]
         return waiter
 
     async def wait_ended(self) -> None:

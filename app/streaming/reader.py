@@ -14,8 +14,8 @@ from starlette.types import Send
 
 from app.domain.errors import AppError
 from app.streaming.log import Log
-from app.streaming.pulse import Pulse
 from app.streaming.settlement import error_end
+from app.streaming.watchdog import IN_TIME, Watchdog
 from app.wire.sse import KEEPALIVE, Encoder
 
 # Of a backlog, however long: what one reader takes up of memory, and of the loop's time in one go.
@@ -37,9 +37,12 @@ class Reader:
         # A write waits for the client, or there is more for the next turn of the loop.
         self._busy = False
         self._waiting: asyncio.Task[None] | None = None
-        self._pulse = Pulse(keepalive, send_timeout, silent=lambda: self._advance(KEEPALIVE), stuck=self.leave)
+        self._keepalive = keepalive
+        self._send_timeout = send_timeout
         self._loop = asyncio.get_running_loop()
         self._last: asyncio.Future[bytes | None] = self._loop.create_future()
+        # Beside the future itself, which is asked for every event, and far away in memory by then.
+        self._over = False
         self.sent = 0
 
     async def read(self, opening: bytes) -> bytes | None:
@@ -47,9 +50,12 @@ class Reader:
 
         None when the client left or stopped reading: without a last chunk, the server breaks the connection.
         """
-        with self._log.calling(self._advance), self._pulse:
+        with (
+            self._log.calling(self._advance),
+            Watchdog(self._keepalive * IN_TIME, lambda: self.sent, lambda: self._advance(otherwise=KEEPALIVE)),
+        ):
             # Something is written at once in any case: it opens the stream through every hop.
-            self._go_on(opening + self._frames() or KEEPALIVE)
+            self._advance(opening, otherwise=KEEPALIVE)
             try:
                 return await self._last
             finally:
@@ -59,35 +65,40 @@ class Reader:
 
     def leave(self) -> None:
         """The client has left, or may as well have."""
+        self._end(None)
+
+    def _end(self, last: bytes | None) -> None:
+        self._over = True
         if not self._last.done():
-            self._last.set_result(None)
+            self._last.set_result(last)
+
+    def _break(self, exc: Exception) -> None:
+        self._over = True
+        if not self._last.done():
+            self._last.set_exception(exc)
 
     def be_late(self) -> None:
         """The request's time is over: a reader that is still there is told so, and from where it can read on."""
         self._late = True
         self._advance()
 
-    def _advance(self, otherwise: bytes = b"") -> None:
+    def _advance(self, opening: bytes = b"", *, otherwise: bytes = b"") -> None:
         """Send what there is, as far as that needs no waiting. What breaks here is the reader's, not the log's."""
-        if self._busy or self._last.done():
+        if self._busy or self._over:
             return
         try:
-            self._go_on(self._frames() or otherwise)
-        except Exception as exc:
-            self._last.set_exception(exc)
-
-    def _go_on(self, body: bytes) -> None:
-        ended = self._log.ended
-        if ended and self._log.last_seq <= self._folded:
-            self._last.set_result(body)
-        elif self._late and not ended:
-            self._last.set_result(body + self._too_late())
-        else:
-            if body:
+            body = opening + self._frames() or otherwise
+            if self._log.ended and self._log.last_seq <= self._folded:
+                self._end(body)
+            elif self._late and not self._log.ended:
+                self._end(body + self._too_late())
+            elif body:
                 self._write(body)
             if self._behind and not self._busy:
                 self._busy = True  # a client that takes all it is given would be served alone
                 self._loop.call_soon(self._resume)
+        except Exception as exc:
+            self._break(exc)
 
     def _resume(self) -> None:
         self._busy = False
@@ -113,21 +124,20 @@ class Reader:
         try:
             waits_for = next(steps)
         except StopIteration:
-            self._pulse.written()
             return
         self._busy = True
-        self._pulse.writing()
         self._waiting = asyncio.create_task(self._finish(waits_for, steps))
 
     async def _finish(self, waits_for: object, steps: Generator[Any, Any, None]) -> None:
         try:
-            await _rest(waits_for, steps)
+            async with asyncio.timeout(self._send_timeout):
+                await _rest(waits_for, steps)
+        except TimeoutError:
+            self.leave()
         except Exception as exc:
-            if not self._last.done():
-                self._last.set_exception(exc)
-            return
-        self._pulse.written()
-        self._resume()
+            self._break(exc)
+        else:
+            self._resume()
 
     def _too_late(self) -> bytes:
         error = AppError("The time of this request is over, not the answer's: read on from here.", code="deadline")

@@ -209,7 +209,7 @@ class Recorder:
     def _accept(self, batch: Batch, refused: frozenset[UUID]) -> None:
         error = LeaseLost("The instance that produced this answer was replaced.")
         for row in batch.rows:
-            if row.id in refused:
+            if refused and row.id in refused:  # an id works its hash out anew each time
                 self._lose(row.id, error)
             elif stream := self._attached.get(row.id):
                 stream.upto = row.last

@@ -16,7 +16,7 @@ from tenacity import (
 
 from app.config import Settings
 from app.domain.errors import UpstreamError, UpstreamTimeout
-from app.domain.events import Body, Error, parse, well_formed
+from app.domain.events import Error, read
 from app.observability import Metric, meter
 from app.providers.base import ProviderStream
 
@@ -88,23 +88,13 @@ async def _first_events(stream: ProviderStream) -> list[bytes]:
     events = await stream.read()
     if not events:
         raise UpstreamError("The upstream answered without an event.", code="upstream_truncated", retryable=True)
-    _, first = read_event(events[0])
+    try:
+        _, first = read(events[0])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise malformed() from None
     if isinstance(first, Error):
         raise stream_error(first)
     return events
-
-
-def read_event(data: bytes) -> tuple[bytes, Body]:
-    """One event's JSON as it goes into the log, and what is inside.
-
-    Raises:
-        UpstreamError: it sent something that is no event.
-    """
-    try:
-        data = well_formed(data)
-        return data, parse(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise malformed() from None
 
 
 def malformed() -> UpstreamError:

@@ -25,7 +25,7 @@ _TYPES: Final = {
 
 
 class AnthropicMessagesEncoder:
-    """Each event is one frame with its position as `id`."""
+    """Each event is one frame with its position as `id`. Stateless."""
 
     def skip(self, events: Sequence[Event]) -> None:
         pass
@@ -34,6 +34,10 @@ class AnthropicMessagesEncoder:
         return b"".join(
             [b"event: %b\nid: %d\ndata: %b\n\n" % (event.type.encode(), event.seq, event.data) for event in events]
         )
+
+
+# One serves all readers.
+MESSAGES: Final = AnthropicMessagesEncoder()
 
 
 def status(error: AppError) -> int:

@@ -41,11 +41,18 @@ class PlainEncoder:
         return b"".join([_frame(event) for event in events])
 
 
+# One serves all readers.
+PLAIN: Final = PlainEncoder()
+
+
 def _frame(event: Event) -> bytes:
     body = parse(event.data)
     match body:
-        case ContentBlockDelta(index=index, delta=delta):
-            return _text(event.seq, delta.text) if isinstance(delta, TextDelta) else _delta(event.seq, index, delta)
+        case ContentBlockDelta():
+            delta = body.delta
+            if isinstance(delta, TextDelta):
+                return b'id: %d\ndata: {"text": %b}\n\n' % (event.seq, bytes(delta.text))
+            return _delta(event.seq, body.index, delta)
         case MessageStart():
             message = body.message
             return _named(event.seq, b"start", {"id": message.id, "model": message.model, "usage": message.usage})

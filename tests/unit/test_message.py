@@ -216,6 +216,27 @@ def test_the_whole_answer_has_what_an_answer_without_streaming_has() -> None:
     }
 
 
+def test_a_block_stands_whole_whenever_it_is_asked() -> None:
+    """However many deltas wait to be put together, of blocks that grow in turn, or of none."""
+    folded = fold(start(0, TEXT), start(1, TEXT))
+    blocks = [folded.block(0), folded.block(1)]
+    expected = [b"", b""]
+    for number in range(300):
+        index = number // 70 % 2
+        folded.apply(parse(text(index, b'"%d,"' % number)))
+        folded.apply(parse(text(7, b'"nowhere"')))
+        expected[index] += b"%d," % number
+        if number % 41 == 0:
+            assert [bytes(block.fields()["text"]) for block in blocks if block] == [b'"%b"' % each for each in expected]
+    assert json.loads(folded.content()) == [{"type": "text", "text": each.decode()} for each in expected]
+    assert json.loads(folded.usage())["output_tokens"] == -(-sum(map(len, expected)) // BYTES_PER_TOKEN)
+
+
+def test_a_block_that_begins_anew_has_nothing_of_the_one_before() -> None:
+    folded = fold(start(0, TEXT), text(0, b'"before"'), start(0, TEXT), text(0, b'"after"'))
+    assert folded.content() == b'[{"type":"text","text":"after"}]'
+
+
 def test_a_refusal_keeps_its_details() -> None:
     step = (
         b'{"type":"message_delta","delta":{"stop_reason":"refusal","stop_sequence":"x","stop_details":{"a": 1}},'

@@ -32,14 +32,18 @@ class SseDecoder:
             self._after_cr = chunk.endswith(b"\r")
             chunk = _LINE_END.sub(b"\n", chunk)
         *blocks, self._rest = (self._rest + chunk).split(b"\n\n")
-        return [data for block in blocks if (data := _data(block))]
+        datas = []
+        for block in blocks:
+            name, _, data = block.partition(b"\ndata: ")
+            if not data or b"\n" in data or b"\n" in name or not name.startswith(b"event:"):
+                data = _data(block)  # not as the Messages API writes it
+            if data:
+                datas.append(data)
+        return datas
 
 
 def _data(block: bytes) -> bytes:
     """The data of one block. Several `data` lines are one value; in JSON a line end between them is a mere space."""
-    name, _, data = block.partition(b"\ndata: ")
-    if data and name.startswith(b"event:") and b"\n" not in name and b"\n" not in data:
-        return data  # as the Messages API writes all of them
     lines = [
         line[5:].removeprefix(b" ") for line in block.removeprefix(BOM_UTF8).split(b"\n") if line.startswith(b"data:")
     ]

@@ -49,17 +49,18 @@ class AnthropicStream:
         return []
 
     async def pour(self, take: Callable[[list[bytes]], bool]) -> bool:
-        def sink(chunk: bytes) -> bool:
-            events = self._decoder.feed(chunk)
-            return bool(events) and take(events)
-
+        self._take = take
         with _breaks_as_ours():
             if self._connection is not None:
-                return await self._connection.pour(sink)
+                return await self._connection.pour(self._pour)
             while chunk := await self._chunk():
-                if sink(chunk):
+                if self._pour(chunk):
                     return True
         return False
+
+    def _pour(self, chunk: bytes) -> bool:
+        events = self._decoder.feed(chunk)
+        return bool(events) and self._take(events)
 
     async def aclose(self, *, at_end: bool = False) -> None:
         if at_end and self._connection is not None:

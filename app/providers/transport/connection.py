@@ -64,6 +64,12 @@ class Connection(asyncio.Protocol):
         """
         self._begin()
         self._transport.write(request)
+        if not self._writable:
+            await self._taken(timeout)
+        if self._lost and not self._answered:
+            raise httpx2.WriteError("The connection broke while the request was sent.") from self._lost
+
+    async def _taken(self, timeout: float | None) -> None:
         try:
             async with asyncio.timeout(timeout):
                 # An upstream that refuses a long body answers before it has taken it.
@@ -71,8 +77,6 @@ class Connection(asyncio.Protocol):
                     await self._change()
         except TimeoutError:
             raise httpx2.WriteTimeout("The upstream did not take the request in time.") from None
-        if self._lost and not self._answered:
-            raise httpx2.WriteError("The connection broke while the request was sent.") from self._lost
 
     async def answered(self, timeout: float | None) -> None:
         """Return when `status` and `headers` are there.
@@ -151,23 +155,30 @@ class Connection(asyncio.Protocol):
         await self._waiter
 
     def _changed(self) -> None:
-        if self._waiter is None or self._waiter.done():
-            return
         if self._sink is not None:
-            self._hand_on(self._sink, self._waiter)
-        else:
+            self._hand_on(self._sink)
+        elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _hand_on(self, sink: Callable[[bytes], bool], poured: asyncio.Future[bool]) -> None:
+    def _hand_on(self, sink: Callable[[bytes], bool]) -> None:
         try:
             if self._body and sink(self._take_body()):
-                poured.set_result(True)
+                self._poured(True)
             elif self._complete:
-                poured.set_result(False)
-            else:
-                self._check()
+                self._poured(False)
+            elif self._lost:
+                raise self._lost
         except Exception as exc:
-            poured.set_exception(exc)
+            self._poured(exc)
+
+    def _poured(self, how: bool | Exception) -> None:
+        self._sink = None
+        if self._waiter is None or self._waiter.done():
+            return
+        if isinstance(how, Exception):
+            self._waiter.set_exception(how)
+        else:
+            self._waiter.set_result(how)
 
     # -- asyncio.Protocol
 
@@ -180,7 +191,10 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._lost = httpx2.RemoteProtocolError("The upstream's answer is no HTTP/1.1.")
             self.close()
-        self._changed()
+        if self._sink is not None:
+            self._hand_on(self._sink)
+        else:
+            self._changed()
 
     def eof_received(self) -> None:
         self._complete = self._complete or (self._answered and not self._framed)
