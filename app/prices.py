@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from operator import attrgetter, mul
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import msgspec
@@ -95,11 +96,14 @@ class Prices:
 
     def cost(self, model: str, asked: Asked, counts: Counts, at: datetime) -> Cost | None:
         """What it came to by the prices of the time `at`; None where they are not known."""
-        price = self._price(model, asked.as_served(counts), at)
+        served = asked.as_served(counts)
+        price = self._price(model, served, at)
         if price is None or (counts.web_searches and price.web_searches_kcount is None):
             return None
-        amount = price.calc_price(_usage(counts))["total_price"]
-        return Cost(amount, _told(price))
+        if served.speed not in _LISTED_SPEEDS:
+            return Cost(_amount(price, counts), str(price))  # a variant is made anew each time
+        known = _known(price)
+        return Cost(known.amount(counts), known.told)
 
     def _price(self, model: str, asked: Asked, at: datetime) -> "ModelPrice | None":
         if asked.service_tier not in _LISTED_TIERS or asked.inference_geo not in _LISTED_PLACES:
@@ -146,19 +150,50 @@ def _listed(provider: str, model: str, speed: str | None, at: datetime) -> "Mode
     return found.get_prices(at, context)
 
 
-# By the identity of a price, which it keeps alive. There are as many as the list has; those of variants are made anew.
-_TOLD: Final[dict[int, tuple["ModelPrice", str]]] = {}
-_MOST_TOLD: Final = 1000
+class _Known:
+    """What is asked of a price once, since each time takes longer than the rest of a bill.
+
+    `told` is its text. `of_a_million` is what a million of each of `_KINDS` costs, where that is all there is to it.
+    """
+
+    def __init__(self, price: "ModelPrice") -> None:
+        self.price = price
+        self.told = str(price)
+        self.of_a_million = (
+            None if _tiers(price) else [_amount(price, msgspec.convert({kind: _MILLION}, Counts)) for kind in _KINDS]
+        )
+
+    def amount(self, counts: Counts) -> Decimal:
+        if self.of_a_million is None:
+            return _amount(self.price, counts)
+        return sum(map(mul, self.of_a_million, _of_each_kind(counts)), Decimal()) / _MILLION
 
 
-def _told(price: "ModelPrice") -> str:
-    """Its text, written once: that takes longer than to work out an answer's cost."""
-    known = _TOLD.get(id(price))
+_KINDS: Final = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "web_searches",
+)
+_of_each_kind = attrgetter(*_KINDS)
+# By the identity of a price, which it keeps alive. There are as many as the list has, and the file of models.
+_KNOWN: Final[dict[int, _Known]] = {}
+_MOST_KNOWN: Final = 1000
+
+
+def _known(price: "ModelPrice") -> _Known:
+    known = _KNOWN.get(id(price))
     if known is None:
-        if len(_TOLD) >= _MOST_TOLD:
-            _TOLD.clear()
-        known = _TOLD[id(price)] = (price, str(price))
-    return known[1]
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        known = _KNOWN[id(price)] = _Known(price)
+    return known
+
+
+def _amount(price: "ModelPrice", counts: Counts) -> Decimal:
+    return price.calc_price(_usage(counts))["total_price"]
 
 
 def _tiers(price: "ModelPrice") -> set[int]:

@@ -2,9 +2,12 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from random import Random
 
 import msgspec
 import pytest
+from genai_prices import Usage
+from genai_prices.data_snapshot import get_snapshot
 
 from app.catalogue import Catalogue, Model, Price
 from app.domain.usage import Counts
@@ -54,6 +57,37 @@ def amount(prices: Prices, model: str, counts: Counts, asked: Asked | None = Non
 )
 def test_every_kind_of_token_has_its_price(prices: Prices, model: str, dollars: str) -> None:
     assert amount(prices, model, ALL_KINDS) == Decimal(dollars)
+
+
+def test_what_is_worked_out_once_is_what_the_list_works_out_each_time() -> None:
+    """Of all models that the two lists have, tiers among them, for counts at random."""
+    random = Random(1)
+    of_providers = {provider.id: provider for provider in get_snapshot().providers}
+    compared = 0
+    for upstream, provider in (("anthropic", "anthropic"), ("bedrock", "aws")):
+        prices = Prices(upstream, Catalogue())
+        for model in of_providers[provider].models:
+            counts = Counts(
+                input_tokens=random.choice((0, random.randrange(500_000))),
+                output_tokens=random.randrange(100_000),
+                cache_read_tokens=random.choice((0, random.randrange(500_000))),
+                cache_write_5m_tokens=random.choice((0, random.randrange(50_000))),
+                cache_write_1h_tokens=random.choice((0, random.randrange(50_000))),
+                web_searches=random.randrange(9),
+            )
+            if (cost := prices.cost(model.id, Asked(), counts, AT)) is not None:
+                usage = Usage(
+                    input_tokens=counts.all_input,
+                    output_tokens=counts.output_tokens,
+                    cache_read_tokens=counts.cache_read_tokens,
+                    cache_write_tokens=counts.cache_write_5m_tokens + counts.cache_write_1h_tokens,
+                    cache_write_1h_tokens=counts.cache_write_1h_tokens,
+                    web_searches=counts.web_searches,
+                )
+                listed_model = get_snapshot().find_provider_model(model.id, None, provider, None)[1]
+                assert cost.amount == listed_model.get_prices(AT).calc_price(usage)["total_price"]
+                compared += 1
+    assert compared > 20
 
 
 def test_an_own_price_counts_the_cache_as_other_input_and_no_searches() -> None:
