@@ -3,10 +3,12 @@
 Only the keys of a context are used: those of the logger are the process's, and one request's would be on all lines.
 """
 
+import json
 import logging
 import sys
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 from aws_lambda_powertools import Logger
 
 from app.config import Settings
@@ -22,7 +24,23 @@ _TALKATIVE: Final = (
     "opentelemetry",
 )
 
-logger = Logger(service=_SERVICE, use_rfc3339=True, utc=True, serialize_stacktrace=False)
+
+def _as_json(line: dict[str, Any]) -> str:
+    try:
+        return msgspec.json.encode(line, enc_hook=str).decode()
+    except Exception:  # such as half of a surrogate pair, which only an escape can tell
+        return json.dumps(line, default=str)
+
+
+logger = Logger(
+    service=_SERVICE,
+    use_rfc3339=True,
+    utc=True,
+    serialize_stacktrace=False,
+    json_serializer=_as_json,
+    # A message is text: by default each is tried as JSON, which takes as long as to write the line.
+    json_deserializer=str,
+)
 
 
 def configure(settings: Settings) -> None:
