@@ -144,10 +144,11 @@ class Completions:
         if accepted.admission.duplicate is not None:
             return None
         admitted = self._admitted(id, accepted, head_start)
-        generation = self._engine.launch(admitted, head_start)
+        if head_start is not None:
+            head_start.go()  # before the generation's own first steps: the first text waits for this alone
+            return self._engine.launch(admitted, head_start)
+        generation = self._engine.launch(admitted)
         _stop_if_held_back(generation, principal, admitted.request.body)
-        if head_start is not None and not generation.stopped:
-            head_start.go()
         return generation
 
     async def _answer(self, principal: Principal, accepted: Accepted, generation: Generation | None) -> Answer:

@@ -64,7 +64,7 @@ class Course:
                 duration_ms=self._since_arrival(now),
                 tokens_per_second=round(ended.output_tokens / (now - first), 1) if first is not None else None,
                 events=len(events),
-                bytes=sum(len(event.data) for event in events),
+                bytes=sum([len(event.data) for event in events]),
                 readers=self.readers,
                 resumes=max(self.readers - 1, 0),
             )
