@@ -7,9 +7,8 @@ from typing import Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.events import Event, name
+from app.domain.events import Event, name, read
 from app.providers.anthropic.decoders import Decoder, EventStreamDecoder, SseDecoder
-from app.streaming.upstream import read_event
 from tests.properties.answers import Answer, answers
 from tests.support import event_stream
 
@@ -43,8 +42,8 @@ def _block(event: Event, way: int) -> bytes:
 
 def _read(decoder: Decoder, chunks: Sequence[bytes]) -> list[tuple[str, bytes]]:
     """The events, without spaces behind their first bracket."""
-    read = [read_event(data) for chunk in chunks for data in decoder.feed(chunk)]
-    return [(name(body), b"{" + data[1:].lstrip()) for data, body in read]
+    came = [read(data) for chunk in chunks for data in decoder.feed(chunk)]
+    return [(name(body), b"{" + data[1:].lstrip()) for data, body in came]
 
 
 def _expected(events: Sequence[Event]) -> list[tuple[str, bytes]]:
@@ -89,7 +88,7 @@ HALF: Final = st.integers(0xD800, 0xDFFF).map(lambda unit: f"\\u{unit:04x}")
 def test_halves_of_characters_become_replacements(pieces: list[str]) -> None:
     """Whatever stands before them; what was well-formed stays as it was written."""
     text = "".join(pieces)
-    event, _ = read_event(
+    event, _ = read(
         b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%b"}}' % text.encode()
     )
     ours = json.loads(event)["delta"]["text"]

@@ -51,7 +51,8 @@ async def test_a_sound_puts_it_off() -> None:
 
 async def test_nothing_is_told_once_it_is_left() -> None:
     heard = Heard()
-    with heard.watched(0.05) as watchdog:
+    kept = [heard.watched(0.05)]
+    with kept[0]:
         pass
     await asyncio.sleep(0.2)
     assert not heard.barked
@@ -62,4 +63,4 @@ async def test_nothing_is_told_once_it_is_left() -> None:
         assert gone() is None, "whoever keeps it keeps what it looked at"
     finally:
         gc.enable()
-    assert watchdog
+    assert kept
