@@ -50,11 +50,15 @@ async def open_upstream(tries: Iterator[Open], settings: Settings, attempted: Ca
         before_sleep=_count_error,
         reraise=True,
     )
-    async for attempt in attempts:
-        with attempt:
-            attempted()
-            return await _open_once(next(tries), settings.first_event_timeout)
-    raise AssertionError("the last try either returned or raised")
+
+    async def attempt() -> Opened:
+        attempted()
+        return await _open_once(next(tries), settings.first_event_timeout)
+
+    try:
+        return await attempts(attempt)
+    finally:
+        attempts.iter_state.reset()  # its actions refer to it, and would wait for the collector together
 
 
 def _count_error(state: RetryCallState) -> None:

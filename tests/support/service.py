@@ -74,11 +74,13 @@ class StartService(Protocol):
         database_url: str | None = None,
         upstream_url: str | None = None,
         environment: Mapping[str, str] | None = None,
+        module: str = "app",
         **settings: object,
     ) -> Service:
         """Start an instance, on the test's database and upstream unless others are given, and wait until it is ready.
 
         `settings` are those of `app.config` by their names: `lease=3`; `environment` is what else it finds there.
+        `module` is what is run.
         """
 
 
@@ -97,6 +99,7 @@ class Services:
         database_url: str | None = None,
         upstream_url: str | None = None,
         environment: Mapping[str, str] | None = None,
+        module: str = "app",
         **settings: object,
     ) -> Service:
         port = _free_port()
@@ -110,7 +113,7 @@ class Services:
             **{f"HEADWATER_{name.upper()}": value for name, value in settings.items()},
         )
         log = self._folder / f"service-{len(self._processes) + 1}.log"
-        process = self._launch(whole, log)
+        process = self._launch(module, whole, log)
         url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=url, headers={"x-api-key": ADMIN_KEY}) as admin:
             assert await _becomes_ready(admin, process), f"exit code {process.poll()}\n{_text(log)}"
@@ -118,10 +121,10 @@ class Services:
             await _imports_the_sdk(admin, key)
         return Service(url, ADMIN_KEY, key, process, log)
 
-    def _launch(self, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    def _launch(self, module: str, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "app"],
+                [sys.executable, "-m", module],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -31,9 +31,9 @@ async def test_silence_is_told_again_and_again() -> None:
         heard = Heard()
         with heard.watched(0.1, answers=answers):
             await asyncio.sleep(0.48)
-        assert 3 <= len(heard.barked) <= 4
-        assert heard.barked[0] >= 0.1
-        assert all(later - earlier >= 0.1 for earlier, later in zip(heard.barked, heard.barked[1:], strict=False))
+        assert 2 <= len(heard.barked) <= 4
+        assert heard.barked[0] > 0.099
+        assert all(later - earlier > 0.099 for earlier, later in zip(heard.barked, heard.barked[1:], strict=False))
 
 
 async def test_a_sound_puts_it_off() -> None:
@@ -46,7 +46,7 @@ async def test_a_sound_puts_it_off() -> None:
         assert not heard.barked
         await asyncio.sleep(0.4)
     assert heard.barked
-    assert heard.barked[0] >= 1.0
+    assert heard.barked[0] > 0.99
 
 
 async def test_nothing_is_told_once_it_is_left() -> None:
