@@ -91,7 +91,7 @@ class _Application(FastAPI):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            del state["send"]  # it refers to the server's exchange, and that to this scope
+            state.pop("send", None)  # it refers to the server's exchange, and that to this scope
 
     def openapi(self) -> dict[str, Any]:
         """The document, made when it is first asked for: what it is made of costs the start nothing."""
